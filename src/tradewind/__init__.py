@@ -1,0 +1,3 @@
+"""Tradewind: a commerce and order platform."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,58 @@
+"""What catalog announces. The subject is the product id; the sequence is the catalog version."""
+
+from typing import ClassVar
+
+from msgspec import Struct, field
+
+from tradewind.kernel.messages import Event
+
+# What an attribute may hold: shops send sizes as text, weights as numbers, flags as booleans.
+AttributeValue = str | int | float | bool | None
+
+
+def sku_key(sku: str) -> str:
+    """How a sku is compared: without letter case."""
+    return sku.upper()
+
+
+class Price(Struct, frozen=True, kw_only=True):
+    """What one unit costs in one currency, in ten-thousandths of its major unit."""
+
+    currency: str
+    amount_e4: int
+
+
+class VariantChanged(Struct, frozen=True, kw_only=True):
+    """One variant as it now is. An archived one keeps its sku: history still points to it."""
+
+    sku: str
+    title: str
+    prices: tuple[Price, ...]
+    archived: bool
+    attributes: dict[str, AttributeValue] = field(default_factory=dict)
+    # How many units lie at the default location, where this change said so. A declaration, not a
+    # state: None means that nothing was said.
+    on_hand: int | None = None
+
+
+class ProductChanged(Event, frozen=True, kw_only=True):
+    """A product is now like this. Carries all of it, archived variants included, so that a copy
+    needs only the newest one; variants in the order they are shown, archived ones last.
+    """
+
+    type: ClassVar[str] = "catalog.product_changed.v1"
+
+    product_id: str
+    external_id: str
+    title: str
+    category: str | None  # a path, "Home/Lighting"
+    version: int  # the same number as `sequence`
+    archived: bool
+    variants: tuple[VariantChanged, ...]
+    description: str = ""
+    attributes: dict[str, AttributeValue] = field(default_factory=dict)
+
+    @property
+    def subject(self) -> str:
+        """The product."""
+        return self.product_id

@@ -1,0 +1,74 @@
+"""The availability that shoppers see, as inventory tells it."""
+
+from collections.abc import Sequence
+
+from tradewind.contexts.catalog.events import sku_key
+from tradewind.contexts.catalog.handlers.shelves import AVAILABILITY, LOCK, load_variants
+from tradewind.contexts.catalog.rules import products
+from tradewind.contexts.catalog.tables import AvailabilityRow, ProductRow
+from tradewind.contexts.inventory.events import AvailabilityChanged
+from tradewind.kernel.messages import NOTHING, Decision
+from tradewind.platform.database.transaction import Transaction
+
+# Served by the primary keys of both: the products that own one of these skus.
+PRODUCTS_OF_SKUS = """
+    SELECT p.product_id, p.external_id, p.title, p.description, p.category, p.attributes,
+           p.version, p.archived, p.mark
+      FROM catalog.products p
+     WHERE p.product_id IN (SELECT v.product_id FROM catalog.variants v
+                             WHERE v.sku_key = ANY($1::text[]))
+"""
+SAVE_AVAILABILITY = """
+    INSERT INTO catalog.availability (sku_key, availability, sequence)
+    SELECT u.sku_key, u.availability, u.sequence
+      FROM unnest($1::text[], $2::text[], $3::bigint[]) AS u(sku_key, availability, sequence)
+        ON CONFLICT (sku_key) DO UPDATE
+           SET availability = excluded.availability, sequence = excluded.sequence
+"""
+SAVE_DOCUMENTS = """
+    UPDATE catalog.products p SET mark = u.mark, document = u.document
+      FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[])
+        AS u(product_id, version, mark_before, mark, document)
+     WHERE p.product_id = u.product_id AND p.version = u.version AND p.mark = u.mark_before
+"""
+
+
+async def remember_availability(tx: Transaction, events: Sequence[AvailabilityChanged]) -> Decision:
+    """Show shoppers what inventory says. Safe to repeat: only a later word about a sku counts."""
+    newest = {sku_key(event.sku): event for event in events}
+    await tx.lock(LOCK, [f"sku:{key}" for key in newest])
+    known = {r.sku_key: r for r in await tx.fetch(AVAILABILITY, list(newest), into=AvailabilityRow)}
+    later = {
+        key: event
+        for key, event in newest.items()
+        if key not in known or event.sequence > known[key].sequence
+    }
+    if not later:
+        return NOTHING
+    tx.write(
+        SAVE_AVAILABILITY,
+        list(later),
+        [event.availability for event in later.values()],
+        [event.sequence for event in later.values()],
+    )
+    rows = await tx.fetch(PRODUCTS_OF_SKUS, list(later), into=ProductRow)
+    variants = await load_variants(tx, [row.product_id for row in rows], [])
+    availability = {variant.sku_key: variant.availability for variant in variants}
+    availability.update({key: event.availability for key, event in later.items()})
+    shown = []
+    for row in rows:
+        product = products.restore(row, [v for v in variants if v.product_id == row.product_id])
+        mark = products.mark(product, availability)
+        if mark != row.mark:
+            shown.append((row, mark, products.document(product, availability).decode()))
+    if shown:
+        tx.write(
+            SAVE_DOCUMENTS,
+            [row.product_id for row, _, _ in shown],
+            [row.version for row, _, _ in shown],
+            [row.mark for row, _, _ in shown],
+            [mark for _, mark, _ in shown],
+            [document for _, _, document in shown],
+            expect=len(shown),
+        )
+    return NOTHING

@@ -1,0 +1,65 @@
+"""Products as people and partners change them, one by one."""
+
+from collections.abc import Mapping, Sequence
+
+from tradewind.contexts.catalog.commands import ArchiveProduct, UpsertProduct
+from tradewind.contexts.catalog.events import ProductChanged
+from tradewind.contexts.catalog.handlers.shelves import LOCK, load, names_of, save
+from tradewind.contexts.catalog.problems import InvalidProduct
+from tradewind.contexts.catalog.rules import drafts, products
+from tradewind.contexts.catalog.tables import Availability
+from tradewind.kernel.answers import Answer
+from tradewind.kernel.messages import Decision
+from tradewind.kernel.problems import Problem
+from tradewind.platform.database.transaction import Transaction
+
+
+async def upsert_products(tx: Transaction, commands: Sequence[UpsertProduct]) -> Decision:
+    """Create or change products. Safe to repeat: a product that is like the body stays as it is."""
+    wanted = [drafts.check(command.external_id, command.body) for command in commands]
+    good = [draft for draft in wanted if not isinstance(draft, InvalidProduct)]
+    await tx.lock(LOCK, names_of(good))
+    loaded = await load(tx, good)
+    shelf = loaded.shelf
+    outcomes: list[Answer | Problem] = []
+    for command, draft in zip(commands, wanted, strict=True):
+        if isinstance(draft, InvalidProduct):
+            outcomes.append(draft)
+            continue
+        is_new = draft.external_id not in shelf.products
+        changed = products.upsert(shelf, draft, command.product_id, command.precondition)
+        outcomes.append(
+            changed
+            if isinstance(changed, Problem)
+            else answer_of(changed, loaded.availability, status=201 if is_new else 200)
+        )
+    save(tx, loaded)
+    return Decision(events=shelf.events, outcomes=outcomes)
+
+
+async def archive_products(tx: Transaction, commands: Sequence[ArchiveProduct]) -> Decision:
+    """Take products off the shelf. Safe to repeat: an archived product stays as it is."""
+    external_ids = [command.external_id for command in commands]
+    await tx.lock(LOCK, [f"product:{external_id}" for external_id in external_ids])
+    loaded = await load(tx, (), external_ids)
+    outcomes: list[Answer | Problem] = []
+    for command in commands:
+        archived = products.archive(loaded.shelf, command.external_id, command.precondition)
+        outcomes.append(archived if isinstance(archived, Problem) else Answer(status=204))
+    save(tx, loaded)
+    return Decision(events=loaded.shelf.events, outcomes=outcomes)
+
+
+def answer_of(
+    product: ProductChanged, availability: Mapping[str, Availability], *, status: int
+) -> Answer:
+    """A product as the answer to the request that changed it."""
+    mark = products.mark(product, availability)
+    return Answer(
+        status=status,
+        body=products.document(product, availability),
+        headers={
+            "ETag": f'"{product.version}-{mark}"',
+            "Location": f"/v1/products/{product.product_id}",
+        },
+    )

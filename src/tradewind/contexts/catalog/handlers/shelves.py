@@ -1,0 +1,273 @@
+"""Loading what a batch is decided on, and saving what it became."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from tradewind.contexts.catalog.events import ProductChanged, VariantChanged, sku_key
+from tradewind.contexts.catalog.rules import products
+from tradewind.contexts.catalog.rules.drafts import Draft
+from tradewind.contexts.catalog.rules.products import Shelf
+from tradewind.contexts.catalog.tables import (
+    Availability,
+    AvailabilityRow,
+    ProductRow,
+    VariantRow,
+)
+from tradewind.platform.database.transaction import Transaction
+
+LOCK = "catalog"
+# Between the names of a list that travels as one text: no name may hold a control character.
+SEPARATOR = "\x1f"
+# Attributes are searched, but not without end: a tsvector may have 1 MB.
+WORDS_LENGTH_MAX = 20_000
+
+ENCODER = msgspec.json.Encoder()
+
+
+class Loaded(Struct, frozen=True):
+    """What a batch is decided on."""
+
+    shelf: Shelf
+    before: Mapping[str, ProductChanged]  # by external id
+    marks: Mapping[str, str]  # by product id
+    availability: Mapping[str, Availability]  # by sku key
+
+
+def names_of(good: Iterable[Draft]) -> set[str]:
+    """What drafts lock: their product, by its external id, and every sku they name."""
+    names: set[str] = set()
+    for draft in good:
+        names.add(f"product:{draft.external_id}")
+        names.update(f"sku:{sku_key(variant.sku)}" for variant in draft.variants)
+    return names
+
+
+# Served by the primary key.
+AVAILABILITY = """
+    SELECT sku_key, availability, sequence FROM catalog.availability
+     WHERE sku_key = ANY($1::text[])
+"""
+# Served by products_external_id.
+PRODUCTS = """
+    SELECT product_id, external_id, title, description, category, attributes, version, archived,
+           mark
+      FROM catalog.products WHERE external_id = ANY($1::text[])
+"""
+# Served by the primary key and variants_by_product.
+VARIANTS = """
+    SELECT v.sku_key, v.product_id, v.sku, v.title, v.prices, v.attributes, v.archived, v.position,
+           coalesce(a.availability, 'out_of_stock')
+      FROM catalog.variants v LEFT JOIN catalog.availability a ON a.sku_key = v.sku_key
+     WHERE v.product_id = ANY($1::text[]) OR v.sku_key = ANY($2::text[])
+"""
+
+
+async def load_variants(
+    tx: Transaction, product_ids: Sequence[str], sku_keys: Sequence[str]
+) -> list[VariantRow]:
+    """The variants of these products, and those of others that own one of these skus."""
+    return await tx.fetch(VARIANTS, product_ids, sku_keys, into=VariantRow)
+
+
+async def load(tx: Transaction, good: Sequence[Draft], external_ids: Sequence[str] = ()) -> Loaded:
+    """The products a batch is about, who owns the skus it names, and how available they are."""
+    external_ids = sorted({*external_ids, *(draft.external_id for draft in good)})
+    keys = sorted({sku_key(variant.sku) for draft in good for variant in draft.variants})
+    rows = await tx.fetch(PRODUCTS, external_ids, into=ProductRow)
+    variants = await load_variants(tx, [row.product_id for row in rows], keys)
+    by_product: dict[str, list[VariantRow]] = {}
+    for variant in variants:
+        by_product.setdefault(variant.product_id, []).append(variant)
+    before = {
+        row.external_id: products.restore(row, by_product.get(row.product_id, ())) for row in rows
+    }
+    availability = {variant.sku_key: variant.availability for variant in variants}
+    unseen = [key for key in keys if key not in availability]
+    if unseen:
+        told = await tx.fetch(AVAILABILITY, unseen, into=AvailabilityRow)
+        availability.update({row.sku_key: row.availability for row in told})
+    return Loaded(
+        shelf=Shelf(
+            products=dict(before),
+            owners={variant.sku_key: variant.product_id for variant in variants},
+        ),
+        before=before,
+        marks={row.product_id: row.mark for row in rows},
+        availability=availability,
+    )
+
+
+def weighted(column: str, weight: str, dictionary: str = "english") -> str:
+    """SQL for the words of a column. Slashes and underscores part words, here and in queries: the
+    parser would take "Home/Lighting" for a file.
+    """
+    words = f"to_tsvector('pg_catalog.{dictionary}', translate({column}, '/_', '  '))"
+    return f"setweight({words}, '{weight}')"
+
+
+# The title stands there twice: stemmed, so that "lamps" finds "lamp", and as it is, so that
+# "lighti" finds "lighting" while somebody types.
+VECTOR = " || ".join(
+    (
+        weighted("u.title", "A"),
+        weighted("u.skus", "A", "simple"),
+        weighted("u.category", "B"),
+        weighted("u.words", "C"),
+        weighted("u.description", "D"),
+        weighted("u.title", "D", "simple"),
+    )
+)
+ARRAYS = """
+      FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
+                  $7::bigint[], $8::boolean[], $9::text[], $10::text[], $11::text[], $12::text[],
+                  $13::text[], $14::text[], $15::bigint[])
+        AS u(product_id, external_id, title, description, category, attributes,
+             version, archived, mark, document, categories, skus, words, mark_before,
+             version_before)
+"""
+ADD_PRODUCTS = f"""
+    INSERT INTO catalog.products
+           (product_id, external_id, title, description, category, attributes, version, archived,
+            mark, document, categories, search, created_at, updated_at)
+    SELECT u.product_id, u.external_id, u.title, u.description, nullif(u.category, ''),
+           u.attributes::json, u.version, u.archived, u.mark, u.document,
+           string_to_array(u.categories, E'\\x1f'), {VECTOR}, $16::timestamptz, $16::timestamptz
+    {ARRAYS}
+"""
+CHANGE_PRODUCTS = f"""
+    UPDATE catalog.products p
+       SET title = u.title, description = u.description, category = nullif(u.category, ''),
+           attributes = u.attributes::json, version = u.version, archived = u.archived,
+           mark = u.mark, document = u.document,
+           categories = string_to_array(u.categories, E'\\x1f'), search = {VECTOR},
+           updated_at = $16::timestamptz
+    {ARRAYS}
+     WHERE p.product_id = u.product_id AND p.version = u.version_before AND p.mark = u.mark_before
+"""
+
+
+def save(tx: Transaction, loaded: Loaded) -> None:
+    """Queue what differs from what was loaded: each row once, however often it changed."""
+    changed = [
+        product
+        for external_id, product in loaded.shelf.products.items()
+        if product is not loaded.before.get(external_id)
+    ]
+    fresh = [product for product in changed if product.external_id not in loaded.before]
+    known = [product for product in changed if product.external_id in loaded.before]
+    for sql, group in ((ADD_PRODUCTS, fresh), (CHANGE_PRODUCTS, known)):
+        if group:
+            columns = zip(*(product_values(p, loaded) for p in group), strict=True)
+            tx.write(sql, *(list(column) for column in columns), tx.now, expect=len(group))
+    save_variants(tx, loaded, changed)
+    save_categories(tx, changed)
+
+
+def product_values(product: ProductChanged, loaded: Loaded) -> tuple[object, ...]:
+    """One product as the columns of `ARRAYS`."""
+    before = loaded.before.get(product.external_id)
+    live = [variant for variant in product.variants if not variant.archived]
+    return (
+        product.product_id,
+        product.external_id,
+        product.title,
+        product.description,
+        product.category or "",
+        ENCODER.encode(product.attributes).decode(),
+        product.version,
+        product.archived,
+        products.mark(product, loaded.availability),
+        products.document(product, loaded.availability).decode(),
+        SEPARATOR.join(products.ancestors(product.category)),
+        " ".join(variant.sku for variant in live),
+        words_of(product, live)[:WORDS_LENGTH_MAX],
+        loaded.marks.get(product.product_id, ""),
+        before.version if before else 0,
+    )
+
+
+def words_of(product: ProductChanged, live: Sequence[VariantChanged]) -> str:
+    """Titles and attributes of variants, attributes of the product: what searches look at third."""
+    words: dict[str, None] = {}
+    for variant in live:
+        if variant.title != product.title:
+            words[variant.title] = None
+    for attributes in (product.attributes, *(variant.attributes for variant in live)):
+        for value in attributes.values():
+            if value is not None and not isinstance(value, bool):
+                words[str(value)] = None
+    return " ".join(words)
+
+
+VARIANT_ARRAYS = """
+      FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
+                  $7::boolean[], $8::integer[])
+        AS u(sku_key, product_id, sku, title, prices, attributes, archived, position)
+"""
+ADD_VARIANTS = f"""
+    INSERT INTO catalog.variants
+           (sku_key, product_id, sku, title, prices, attributes, archived, position)
+    SELECT u.sku_key, u.product_id, u.sku, u.title, u.prices::json, u.attributes::json,
+           u.archived, u.position
+    {VARIANT_ARRAYS}
+"""
+CHANGE_VARIANTS = f"""
+    UPDATE catalog.variants v
+       SET sku = u.sku, title = u.title, prices = u.prices::json,
+           attributes = u.attributes::json, archived = u.archived, position = u.position
+    {VARIANT_ARRAYS}
+     WHERE v.sku_key = u.sku_key AND v.product_id = u.product_id
+"""
+
+
+def save_variants(tx: Transaction, loaded: Loaded, changed: Sequence[ProductChanged]) -> None:
+    """Queue the variants of changed products that are new or differ."""
+    fresh: list[tuple[object, ...]] = []
+    known: list[tuple[object, ...]] = []
+    for product in changed:
+        before = loaded.before.get(product.external_id)
+        rows_before = variant_rows(before) if before else {}
+        for key, row in variant_rows(product).items():
+            if key not in rows_before:
+                fresh.append(row)
+            elif row != rows_before[key]:
+                known.append(row)
+    for sql, rows in ((ADD_VARIANTS, fresh), (CHANGE_VARIANTS, known)):
+        if rows:
+            columns = zip(*rows, strict=True)
+            tx.write(sql, *(list(column) for column in columns), expect=len(rows))
+
+
+def variant_rows(product: ProductChanged) -> dict[str, tuple[object, ...]]:
+    """The variants of a product as the columns of `VARIANT_ARRAYS`, by sku key."""
+    return {
+        sku_key(variant.sku): (
+            sku_key(variant.sku),
+            product.product_id,
+            variant.sku,
+            variant.title,
+            ENCODER.encode(variant.prices).decode(),
+            ENCODER.encode(variant.attributes).decode(),
+            variant.archived,
+            position,
+        )
+        for position, variant in enumerate(product.variants)
+    }
+
+
+# Sorted, so that two units that bring the same categories wait for each other in one order.
+ADD_CATEGORIES = """
+    INSERT INTO catalog.categories (path, parent)
+    SELECT u.path, nullif(u.parent, '') FROM unnest($1::text[], $2::text[]) AS u(path, parent)
+     ORDER BY u.path COLLATE "C"
+        ON CONFLICT (path) DO NOTHING
+"""
+
+
+def save_categories(tx: Transaction, changed: Sequence[ProductChanged]) -> None:
+    """Queue the categories that changed products stand in. None is ever taken away."""
+    paths = sorted({path for product in changed for path in products.ancestors(product.category)})
+    if paths:
+        tx.write(ADD_CATEGORIES, paths, [path.rpartition("/")[0] for path in paths])

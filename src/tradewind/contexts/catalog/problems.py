@@ -1,0 +1,51 @@
+"""The ways catalog says no."""
+
+from tradewind.kernel.problems import Problem
+
+
+class ProductNotFound(Problem):
+    """No product on the shelf has this id, external id or sku."""
+
+    status = 404
+    code = "product_not_found"
+    title = "There is no such product."
+
+
+class ImportNotFound(Problem):
+    """No import has this id."""
+
+    status = 404
+    code = "import_not_found"
+    title = "There is no such import."
+
+
+class InvalidProduct(Problem):
+    """The product cannot be taken as it is; `errors` say where and why."""
+
+    status = 422
+    code = "invalid_product"
+    title = "The product cannot be taken as it is."
+
+
+class SkuTaken(Problem):
+    """A sku belongs to one product for ever, archived or not: orders and stock point to it."""
+
+    status = 409
+    code = "sku_taken"
+    title = "A sku belongs to another product."
+
+
+class VersionMismatch(Problem):
+    """The product is not in the version that If-Match or If-None-Match asked for."""
+
+    status = 412
+    code = "version_mismatch"
+    title = "The product has another version."
+
+
+class ImportOutOfStep(Problem):
+    """A chunk starts behind a line that never came."""
+
+    status = 409
+    code = "import_out_of_step"
+    title = "Lines of the import are missing."

@@ -1,0 +1,173 @@
+"""What people send, checked: a body becomes a draft, or everything that is wrong with it."""
+
+import re
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from tradewind.contexts.catalog.commands import PriceBody, ProductBody, VariantBody
+from tradewind.contexts.catalog.events import AttributeValue, Price, VariantChanged, sku_key
+from tradewind.contexts.catalog.problems import InvalidProduct
+from tradewind.kernel.money import CURRENCY, parse_e4
+from tradewind.kernel.problems import FieldError
+from tradewind.kernel.texts import refused_character, why_refused
+
+EXTERNAL_ID_LENGTH_MAX = 100
+CATEGORY_LENGTH_MAX = 500
+CATEGORY_NAME_LENGTH_MAX = 100
+CATEGORY_DEPTH_MAX = 8
+# A billion of the major unit: a line of a million of them still fits into a bigint.
+PRICE_E4_MAX = 10**13
+# Every error costs the answer about 100 bytes; a body can hold thousands.
+ERRORS_TOLD_MAX = 50
+# A dot-segment never reaches us: clients and proxies resolve it away in an address.
+DOTS = re.compile(r"\.{1,2}")
+ADDRESS_OF_SKU = "sku:"  # /v1/products/sku:MUG is another address
+
+
+class Draft(Struct, frozen=True, kw_only=True):
+    """A product as somebody wants it, checked."""
+
+    external_id: str
+    title: str
+    description: str
+    category: str | None
+    attributes: dict[str, AttributeValue]
+    variants: tuple[VariantChanged, ...]
+
+
+def check(external_id: str, body: ProductBody) -> Draft | InvalidProduct:
+    """The body as a draft, or everything that is wrong with it."""
+    errors: list[FieldError] = []
+    check_external_id(external_id, body, errors)
+    check_text("/title", body.title, errors)
+    if not body.title.strip():
+        errors.append(FieldError("/title", "must hold more than spaces"))
+    check_text("/description", body.description, errors, prose=True)
+    category = check_category(body.category, errors)
+    attributes = check_attributes("/attributes", body.attributes, errors)
+    variants: list[VariantChanged] = []
+    seen: dict[str, int] = {}
+    for index, variant in enumerate(body.variants):
+        first = seen.setdefault(sku_key(variant.sku), index)
+        if first != index:
+            message = f"repeats /variants/{first}/sku; skus are compared without letter case"
+            errors.append(FieldError(f"/variants/{index}/sku", message))
+        variants.append(check_variant(f"/variants/{index}", variant, body.title, errors))
+    if errors:
+        told = tuple(errors[:ERRORS_TOLD_MAX])
+        return InvalidProduct(f"{told[0].pointer}: {told[0].message}", errors=told)
+    return Draft(
+        external_id=external_id,
+        title=body.title,
+        description=body.description,
+        category=category,
+        attributes=attributes,
+        variants=tuple(variants),
+    )
+
+
+def check_external_id(external_id: str, body: ProductBody, errors: list[FieldError]) -> None:
+    """Short, printable, without a space at either end, and the same wherever it stands."""
+    good = (
+        1 <= len(external_id) <= EXTERNAL_ID_LENGTH_MAX
+        and external_id.isprintable()
+        and external_id == external_id.strip()
+        and DOTS.fullmatch(external_id) is None
+        and not external_id.startswith(ADDRESS_OF_SKU)
+    )
+    if not good:
+        message = (
+            f"must be 1 to {EXTERNAL_ID_LENGTH_MAX} printable characters, "
+            "without a space at either end, and neither '.', '..' nor begin with 'sku:'"
+        )
+        errors.append(FieldError("/external_id", message))
+    if body.external_id not in (None, external_id):
+        errors.append(FieldError("/external_id", "differs from the one in the address"))
+
+
+def check_text(pointer: str, text: str, errors: list[FieldError], *, prose: bool = False) -> None:
+    """No control characters; line ends and tabs in prose only."""
+    character = refused_character(text, prose=prose)
+    if character is not None:
+        errors.append(FieldError(pointer, why_refused(character)))
+
+
+def check_category(category: str | list[str] | None, errors: list[FieldError]) -> str | None:
+    """A category as its path; None and the empty path are no category."""
+    if category is None:
+        return None
+    if isinstance(category, list) and any("/" in name for name in category):
+        errors.append(FieldError("/category", "must not have '/' in a name of a list"))
+        return None
+    path = category_path(category)
+    names = path.split("/")
+    check_text("/category", path, errors)
+    if len(names) > CATEGORY_DEPTH_MAX or len(path) > CATEGORY_LENGTH_MAX:
+        message = (
+            f"must be at most {CATEGORY_DEPTH_MAX} levels deep "
+            f"and {CATEGORY_LENGTH_MAX} characters long"
+        )
+        errors.append(FieldError("/category", message))
+    if any(len(name) > CATEGORY_NAME_LENGTH_MAX for name in names):
+        message = f"must have names of at most {CATEGORY_NAME_LENGTH_MAX} characters"
+        errors.append(FieldError("/category", message))
+    return path or None
+
+
+def category_path(category: str | list[str]) -> str:
+    """Names without spaces around them, joined by slashes, empty ones left out."""
+    names = category.split("/") if isinstance(category, str) else category
+    stripped = (name.strip() for name in names)
+    return "/".join(name for name in stripped if name)
+
+
+def check_attributes(
+    pointer: str, attributes: Mapping[str, AttributeValue], errors: list[FieldError]
+) -> dict[str, AttributeValue]:
+    """The attributes in the order of their names, so that equal ones are equal to the byte."""
+    for name, value in attributes.items():
+        check_text(pointer, name, errors)
+        if isinstance(value, str):
+            place = name.replace("~", "~0").replace("/", "~1")
+            check_text(f"{pointer}/{place}", value, errors, prose=True)
+    return dict(sorted(attributes.items()))
+
+
+def check_variant(
+    pointer: str, body: VariantBody, product_title: str, errors: list[FieldError]
+) -> VariantChanged:
+    """One variant; without a title of its own it has the product's."""
+    title = body.title if body.title and body.title.strip() else product_title
+    check_text(f"{pointer}/sku", body.sku, errors)
+    check_text(f"{pointer}/title", title, errors)
+    return VariantChanged(
+        sku=body.sku,
+        title=title,
+        prices=check_prices(pointer, body, errors),
+        archived=False,
+        attributes=check_attributes(f"{pointer}/attributes", body.attributes, errors),
+        on_hand=body.on_hand,
+    )
+
+
+def check_prices(pointer: str, body: VariantBody, errors: list[FieldError]) -> tuple[Price, ...]:
+    """`price` first, then the other currencies of `prices`; one price per currency."""
+    wanted: list[tuple[str, PriceBody]] = []
+    if body.price is not None:
+        wanted.append((f"{pointer}/price", body.price))
+    wanted += [(f"{pointer}/prices/{i}", amount) for i, amount in enumerate(body.prices)]
+    if not wanted:
+        errors.append(FieldError(f"{pointer}/price", "is required"))
+    prices: dict[str, int] = {}
+    for place, amount in wanted:
+        value = parse_e4(amount.amount)
+        if CURRENCY.fullmatch(amount.currency) is None:
+            message = "must be three capital letters (ISO 4217)"
+            errors.append(FieldError(f"{place}/currency", message))
+        elif value is None or not 0 <= value <= PRICE_E4_MAX:
+            message = "must be a decimal text from 0 to 1000000000 with at most 4 decimals"
+            errors.append(FieldError(f"{place}/amount", message))
+        elif prices.setdefault(amount.currency, value) != value:
+            errors.append(FieldError(place, f"is a second price in {amount.currency}"))
+    return tuple(Price(currency=code, amount_e4=value) for code, value in prices.items())

@@ -1,0 +1,241 @@
+"""What becomes of a product, and what shoppers see of it.
+
+The state of a product is its newest `ProductChanged` without the declarations of stock: what a copy
+elsewhere can know and what is decided on here are the same thing. A batch is folded over a `Shelf`,
+so two requests about one product see each other, in their order.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+
+import msgspec
+from msgspec import Struct
+
+from tradewind.contexts.catalog.commands import Precondition
+from tradewind.contexts.catalog.events import (
+    AttributeValue,
+    Price,
+    ProductChanged,
+    VariantChanged,
+    sku_key,
+)
+from tradewind.contexts.catalog.problems import (
+    InvalidProduct,
+    ProductNotFound,
+    SkuTaken,
+    VersionMismatch,
+)
+from tradewind.contexts.catalog.rules.drafts import Draft
+from tradewind.contexts.catalog.tables import (
+    UNKNOWN_AVAILABILITY,
+    Availability,
+    Product,
+    ProductRow,
+    Variant,
+    VariantRow,
+)
+from tradewind.kernel.money import wire_e4
+from tradewind.kernel.problems import FieldError, Problem
+
+# Archived variants stay for ever and travel in each event: 500 of them are about 100 kB.
+VARIANTS_EVER_MAX = 500
+AVAILABILITY_LETTER = {"in_stock": b"i", "low": b"l", "out_of_stock": b"o"}
+ANY_VERSION = Precondition()
+
+ATTRIBUTES_DECODER = msgspec.json.Decoder(dict[str, AttributeValue])
+PRICES_DECODER = msgspec.json.Decoder(tuple[Price, ...])
+ENCODER = msgspec.json.Encoder()
+
+
+class Shelf(Struct, kw_only=True):
+    """The products a batch is about, as they are while it is folded."""
+
+    products: dict[str, ProductChanged]  # by external id
+    owners: dict[str, str]  # product id by sku key
+    events: list[ProductChanged] = []
+
+
+def upsert(
+    shelf: Shelf, draft: Draft, product_id: str, precondition: Precondition = ANY_VERSION
+) -> ProductChanged | Problem:
+    """Put a draft on the shelf; returns the product as it is then.
+
+    Announces it where it changed, and where a draft declares stock: the same count said twice is
+    said twice. An unchanged product keeps its version and is not announced.
+    """
+    existing = shelf.products.get(draft.external_id)
+    refused = refuse_version(existing, precondition)
+    if refused is not None:
+        return refused
+    if existing is not None:
+        product_id = existing.product_id
+    for index, variant in enumerate(draft.variants):
+        owner = shelf.owners.get(sku_key(variant.sku), product_id)
+        if owner != product_id:
+            return SkuTaken(
+                f"Sku {variant.sku} belongs to product {owner}, archived or not.",
+                errors=(FieldError(f"/variants/{index}/sku", f"Belongs to product {owner}."),),
+                sku=variant.sku,
+                product_id=owner,
+            )
+    variants = draft.variants + left_out(existing, draft)
+    if len(variants) > VARIANTS_EVER_MAX:
+        return InvalidProduct(
+            f"A product may have {VARIANTS_EVER_MAX} variants in its life; with the archived ones "
+            f"this one would have {len(variants)}."
+        )
+    version = existing.version + 1 if existing else 1
+    changed = ProductChanged(
+        sequence=version,
+        product_id=product_id,
+        external_id=draft.external_id,
+        title=draft.title,
+        description=draft.description,
+        category=draft.category,
+        attributes=draft.attributes,
+        version=version,
+        archived=False,
+        variants=variants,
+    )
+    return put(shelf, existing, changed)
+
+
+def archive(
+    shelf: Shelf, external_id: str, precondition: Precondition = ANY_VERSION
+) -> ProductChanged | Problem:
+    """Take a product and all its variants off the shelf. Doing it twice changes nothing."""
+    existing = shelf.products.get(external_id)
+    if existing is None:
+        return ProductNotFound(f"No product has the external id {external_id!r}.")
+    refused = refuse_version(existing, precondition)
+    if refused is not None:
+        return refused
+    changed = msgspec.structs.replace(
+        existing,
+        sequence=existing.version + 1,
+        version=existing.version + 1,
+        archived=True,
+        variants=tuple(msgspec.structs.replace(v, archived=True) for v in existing.variants),
+    )
+    return put(shelf, existing, changed)
+
+
+def refuse_version(
+    existing: ProductChanged | None, precondition: Precondition
+) -> VersionMismatch | None:
+    """Whether the product is in a version that the caller did not ask for."""
+    version = existing.version if existing else 0
+    wanted = precondition.versions
+    if (wanted is None or version in wanted) and (version > 0 or not precondition.must_exist):
+        return None
+    state = f"is in version {version}" if version else "does not exist"
+    return VersionMismatch(f"The product {state}.", version=version)
+
+
+def left_out(existing: ProductChanged | None, draft: Draft) -> tuple[VariantChanged, ...]:
+    """The variants that a draft no longer names: archived, in the order they had."""
+    if existing is None:
+        return ()
+    named = {sku_key(variant.sku) for variant in draft.variants}
+    return tuple(
+        msgspec.structs.replace(variant, archived=True)
+        for variant in existing.variants
+        if sku_key(variant.sku) not in named
+    )
+
+
+def put(shelf: Shelf, existing: ProductChanged | None, changed: ProductChanged) -> ProductChanged:
+    """Let the shelf hold `changed` and announce it, unless nothing is new in it."""
+    state = without_stock(changed)
+    if existing is not None:
+        same = msgspec.structs.replace(state, sequence=existing.sequence, version=existing.version)
+        # Compared as text: to Python, 1 and true are equal.
+        if state is changed and ENCODER.encode(same) == ENCODER.encode(existing):
+            return existing
+    shelf.products[changed.external_id] = state
+    for variant in state.variants:
+        shelf.owners[sku_key(variant.sku)] = state.product_id
+    shelf.events.append(changed)
+    return state
+
+
+def without_stock(changed: ProductChanged) -> ProductChanged:
+    """The state that an event leaves: declarations of stock are not part of it."""
+    if all(variant.on_hand is None for variant in changed.variants):
+        return changed
+    return msgspec.structs.replace(
+        changed,
+        variants=tuple(msgspec.structs.replace(v, on_hand=None) for v in changed.variants),
+    )
+
+
+def restore(row: ProductRow, variants: Iterable[VariantRow]) -> ProductChanged:
+    """The state of a product from its rows."""
+    return ProductChanged(
+        sequence=row.version,
+        product_id=row.product_id,
+        external_id=row.external_id,
+        title=row.title,
+        description=row.description,
+        category=row.category,
+        attributes=ATTRIBUTES_DECODER.decode(row.attributes),
+        version=row.version,
+        archived=row.archived,
+        variants=tuple(
+            VariantChanged(
+                sku=v.sku,
+                title=v.title,
+                prices=PRICES_DECODER.decode(v.prices),
+                archived=v.archived,
+                attributes=ATTRIBUTES_DECODER.decode(v.attributes),
+            )
+            for v in sorted(variants, key=lambda v: v.position)
+        ),
+    )
+
+
+def document(product: ProductChanged, availability: Mapping[str, Availability]) -> bytes:
+    """The product as shoppers see it, encoded. Availability by sku key."""
+    variants: list[Variant] = []
+    for v in product.variants:
+        if v.archived:
+            continue
+        prices = tuple(wire_e4(price.amount_e4, price.currency) for price in v.prices)
+        variants.append(
+            Variant(
+                sku=v.sku,
+                title=v.title,
+                price=prices[0],
+                prices=prices if len(prices) > 1 else msgspec.UNSET,
+                attributes=v.attributes,
+                availability=availability.get(sku_key(v.sku), UNKNOWN_AVAILABILITY),
+            )
+        )
+    return ENCODER.encode(
+        Product(
+            id=product.product_id,
+            external_id=product.external_id,
+            title=product.title,
+            description=product.description,
+            category=product.category,
+            attributes=product.attributes,
+            version=product.version,
+            variants=tuple(variants),
+        )
+    )
+
+
+def mark(product: ProductChanged, availability: Mapping[str, Availability]) -> str:
+    """What availability adds to the ETag. Equal where shoppers see the same, whenever that was."""
+    letters = b"".join(
+        AVAILABILITY_LETTER[availability.get(sku_key(v.sku), UNKNOWN_AVAILABILITY)]
+        for v in product.variants
+        if not v.archived
+    )
+    return hashlib.blake2b(letters, digest_size=6).hexdigest()
+
+
+def ancestors(category: str | None) -> list[str]:
+    """A category and all above it, from the top: ``Home``, ``Home/Lighting``."""
+    names = category.split("/") if category else []
+    return ["/".join(names[: depth + 1]) for depth in range(len(names))]

@@ -1,0 +1,226 @@
+"""Rows of catalog's tables and shapes of its answers, column by column, field by field."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+from tradewind.contexts.catalog.events import AttributeValue
+from tradewind.kernel.money import Amount
+
+Availability = Literal["in_stock", "low", "out_of_stock"]
+# What is shown until inventory has said anything.
+UNKNOWN_AVAILABILITY: Availability = "out_of_stock"
+
+
+class ProductRow(Struct, frozen=True):
+    """A row of catalog.products, without what is derived from it."""
+
+    product_id: str
+    external_id: str
+    title: str
+    description: str
+    category: str | None
+    attributes: str  # JSON, keys sorted
+    version: int
+    archived: bool
+    mark: str  # the availability of its variants, in short; with the version it is the ETag
+
+
+class VariantRow(Struct, frozen=True):
+    """A row of catalog.variants, with the availability of its sku."""
+
+    sku_key: str
+    product_id: str
+    sku: str
+    title: str
+    prices: str  # JSON
+    attributes: str  # JSON, keys sorted
+    archived: bool
+    position: int
+    availability: Availability
+
+
+class AvailabilityRow(Struct, frozen=True):
+    """A row of catalog.availability: what inventory last said about a sku."""
+
+    sku_key: str
+    availability: Availability
+    sequence: int
+
+
+class ImportRow(Struct, frozen=True):
+    """A row of catalog.imports."""
+
+    import_id: str
+    lines_taken: int
+    accepted: int
+    rejected: int
+    errors_kept: int
+    finished: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+class Page(Struct, frozen=True):
+    """One product, ready to be sent, and what its ETag is made of."""
+
+    document: str
+    version: int
+    mark: str
+
+
+class ListedProduct(Struct, frozen=True):
+    """One product of a list, ready to be sent."""
+
+    product_id: str
+    document: str
+
+
+class FoundProduct(Struct, frozen=True):
+    """One product of a search result; the score in millionths."""
+
+    product_id: str
+    score_micro: int
+    document: str
+
+
+class FacetValue(Struct, frozen=True):
+    """How many of the products found have this value."""
+
+    value: str
+    count: int
+
+
+class Variant(Struct, frozen=True, kw_only=True):
+    """One thing that can be put into a basket, as shoppers see it."""
+
+    sku: str
+    title: str
+    price: Amount
+    prices: tuple[Amount, ...] | UnsetType = UNSET  # where there is more than one
+    attributes: dict[str, AttributeValue] = {}
+    availability: Availability = UNKNOWN_AVAILABILITY
+
+
+class Product(Struct, frozen=True, kw_only=True):
+    """A product as shoppers see it: without archived variants."""
+
+    id: str
+    external_id: str
+    title: str
+    description: str
+    category: str | None
+    attributes: dict[str, AttributeValue]
+    version: int
+    variants: tuple[Variant, ...]
+
+
+class ProductHit(Product, frozen=True, kw_only=True):
+    """A product found, and how well it fits: compare scores of one search only."""
+
+    score: float
+
+
+class ProductList(Struct, frozen=True, kw_only=True):
+    """One page of products, newest first."""
+
+    items: list[Product]
+    next: str | None
+
+
+class SearchResult(Struct, frozen=True, kw_only=True):
+    """One page of what was found, best first; facets count everything found."""
+
+    items: list[ProductHit]
+    facets: dict[str, list[FacetValue]]
+    next: str | None
+
+
+class PageOfRaw(Struct, frozen=True, kw_only=True):
+    """A `ProductList` whose items are encoded already."""
+
+    items: list[Raw]
+    next: str | None
+
+
+class SearchOfRaw(Struct, frozen=True, kw_only=True):
+    """A `SearchResult` whose items are encoded already."""
+
+    items: list[Raw]
+    facets: dict[str, list[FacetValue]]
+    next: str | None
+
+
+class Category(Struct, frozen=True):
+    """A place in the tree of categories; `parent` is None at the top."""
+
+    path: str
+    parent: str | None
+
+
+class CategoryList(Struct, frozen=True, kw_only=True):
+    """One page of categories, parents before children."""
+
+    items: list[Category]
+    next: str | None
+
+
+class LineError(Struct, frozen=True):
+    """Why a line of an import was not taken."""
+
+    line: int
+    code: str
+    message: str
+
+
+class Import(Struct, frozen=True, kw_only=True):
+    """An import and its report. `errors` are the first ones; `errors_omitted` were not kept."""
+
+    id: str
+    status: Literal["receiving", "finished"]
+    lines: int
+    accepted: int
+    rejected: int
+    errors: list[LineError]
+    errors_omitted: int
+    created_at: datetime
+    updated_at: datetime
+
+
+Limit = Annotated[int, Meta(ge=1, le=100)]
+SearchText = Annotated[str, Meta(max_length=200)]
+CategoryPath = Annotated[str, Meta(max_length=500)]
+
+
+class ProductQuery(Struct, frozen=True, kw_only=True):
+    """Which products to list."""
+
+    limit: Limit = 20
+    cursor: str | None = None
+    category: CategoryPath = ""  # it and everything below it
+    q: SearchText = ""
+
+
+class SearchQuery(Struct, frozen=True, kw_only=True):
+    """What to look for."""
+
+    q: SearchText = ""
+    limit: Limit = 20
+    cursor: str | None = None
+    category: CategoryPath = ""
+    # Names of what to count, separated by commas: "category" or any attribute.
+    facets: Annotated[str, Meta(max_length=500)] = "category"
+
+
+class CategoryQuery(Struct, frozen=True, kw_only=True):
+    """Which categories to list."""
+
+    limit: Limit = 100
+    cursor: str | None = None
+
+
+class ImportQuery(Struct, frozen=True, kw_only=True):
+    """Whether to go on with an import that broke off."""
+
+    resume: str | None = None  # its id; send the whole file again, what was taken is skipped

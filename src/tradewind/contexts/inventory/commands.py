@@ -1,0 +1,65 @@
+"""What inventory is asked over HTTP: to take a count, to keep a location."""
+
+import re
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from tradewind.kernel.messages import Command
+
+# Where units lie unless somebody says otherwise; it is there from the first migration.
+MAIN = "main"
+# Far above any shop's shelf, far below what a float or a bigint sum of a million rows can hold.
+ON_HAND_MAX = 1_000_000_000
+# Every location of a sku is looked at when an order takes it.
+LOCATIONS_MAX = 200
+# Printable ASCII, no blank at either end, as in the catalog; a count may come before its product.
+SKU = re.compile(r"[!-~]([ -~]{0,62}[!-~])?")
+
+Units = Annotated[int, Meta(ge=0, le=ON_HAND_MAX, description="Whole units.")]
+LocationCode = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z0-9][a-z0-9-]{0,39}$",
+        description="Lower-case letters, digits and hyphens, at most 40.",
+    ),
+]
+
+
+class StockBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A count: how many units are physically there."""
+
+    on_hand: Units
+    location: LocationCode = MAIN
+    expected_quantity: Units | None = None  # refuse with 412 if `on_hand` is not this any more
+
+
+class LocationBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A place where units lie. Orders are served from the lowest `priority` first."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=200)] = ""
+    priority: Annotated[int, Meta(ge=0, le=1_000)] = 100
+
+
+class SetStock(Command, frozen=True, kw_only=True):
+    """Set how many units of a sku lie at a location. Repeating it changes nothing."""
+
+    sku: str
+    location: str
+    on_hand: int
+    expected_quantity: int | None
+    counted_by: str  # id of the credential
+
+
+class KeepLocation(Command, frozen=True, kw_only=True):
+    """Open a location, or change its name and priority."""
+
+    location_id: str  # its id, if it is new
+    code: str
+    name: str
+    priority: int
+
+
+def is_sku(text: str) -> bool:
+    """Whether `text` can be a sku: 1 to 64 printable ASCII characters, no blank at either end."""
+    return SKU.fullmatch(text) is not None

@@ -1,0 +1,48 @@
+"""Inventory, as data."""
+
+from pathlib import Path
+
+from tradewind.contexts.catalog.events import ProductChanged
+from tradewind.contexts.inventory import handlers, routes
+from tradewind.contexts.inventory.commands import KeepLocation, SetStock
+from tradewind.contexts.inventory.events import (
+    AvailabilityChanged,
+    StockAllocated,
+    StockCounted,
+    StockRefused,
+    StockReleased,
+    StockReserved,
+)
+from tradewind.contexts.orders.events import (
+    OrderCancelled,
+    OrderConfirmed,
+    OrderPlaced,
+    OrderRejected,
+)
+from tradewind.platform.context import Consumer, Context
+
+INVENTORY = Context(
+    name="inventory",
+    topic="inventory-events",
+    announces=(
+        StockReserved,
+        StockRefused,
+        StockAllocated,
+        StockReleased,
+        StockCounted,
+        AvailabilityChanged,
+    ),
+    migrations=Path(__file__).parent / "migrations",
+    routes=routes.ROUTES,
+    commands={
+        SetStock: handlers.set_stock,
+        KeepLocation: handlers.keep_locations,
+    },
+    consumers=(
+        Consumer(
+            name="stock",
+            handler=handlers.keep_stock,
+            events=(OrderPlaced, OrderConfirmed, OrderRejected, OrderCancelled, ProductChanged),
+        ),
+    ),
+)

@@ -1,0 +1,101 @@
+"""What inventory announces.
+
+Facts about an order's units have the order as subject; facts about a sku have ``sku:<SKU>``, in
+capitals. Each subject has one sequence over all its facts from here.
+"""
+
+from typing import ClassVar, Literal
+
+from msgspec import Struct
+
+from tradewind.kernel.messages import Event
+from tradewind.kernel.terms import PaymentTerms
+
+Availability = Literal["in_stock", "low", "out_of_stock"]
+
+
+def sku_key(sku: str) -> str:
+    """How a sku is compared: without letter case."""
+    return sku.upper()
+
+
+class ShortLine(Struct, frozen=True, kw_only=True):
+    """What an order wanted of one sku, all its lines together, and what was free at that moment."""
+
+    sku: str
+    wanted: int
+    available: int
+
+
+class ReservationEvent(Event, frozen=True, kw_only=True):
+    """Anything that happened to the units of one order."""
+
+    order_id: str
+
+    @property
+    def subject(self) -> str:
+        """The order."""
+        return self.order_id
+
+
+class SkuEvent(Event, frozen=True, kw_only=True):
+    """Anything that happened to one sku, over all orders."""
+
+    sku: str
+
+    @property
+    def subject(self) -> str:
+        """The sku, in capitals."""
+        return f"sku:{sku_key(self.sku)}"
+
+
+class StockReserved(ReservationEvent, frozen=True, kw_only=True):
+    """Every line of the order is held for it. Passes the payment's terms on, unchanged."""
+
+    type: ClassVar[str] = "inventory.stock_reserved.v1"
+
+    payment: PaymentTerms
+
+
+class StockRefused(ReservationEvent, frozen=True, kw_only=True):
+    """Nothing is held for the order, because these skus do not suffice."""
+
+    type: ClassVar[str] = "inventory.stock_refused.v1"
+
+    short: tuple[ShortLine, ...]
+
+
+class StockAllocated(ReservationEvent, frozen=True, kw_only=True):
+    """The order is confirmed: its units are no longer held but owed. No count changes."""
+
+    type: ClassVar[str] = "inventory.stock_allocated.v1"
+
+
+class StockReleased(ReservationEvent, frozen=True, kw_only=True):
+    """The order ended without its units: they are free again. `reason` is the code of its end."""
+
+    type: ClassVar[str] = "inventory.stock_released.v1"
+
+    reason: str
+
+
+class StockCounted(SkuEvent, frozen=True, kw_only=True):
+    """Someone said how many units lie at a location. All numbers are of that location.
+
+    `short` is how many promised units are not there: above zero, somebody must act.
+    """
+
+    type: ClassVar[str] = "inventory.stock_counted.v1"
+
+    location: str
+    on_hand: int
+    reserved: int
+    short: int = 0
+
+
+class AvailabilityChanged(SkuEvent, frozen=True, kw_only=True):
+    """A sku crossed a mark of availability, over all locations. The numbers stay in inventory."""
+
+    type: ClassVar[str] = "inventory.availability_changed.v1"
+
+    availability: Availability

@@ -1,0 +1,343 @@
+"""Units of work of inventory: lock the skus, read, fold, save.
+
+Every handler takes the advisory locks of its skus first, so nobody else decides on them until the
+commit, and their events stand in the log in order. What belongs to one order is kept apart by the
+log: all events about it are in one partition, which one unit at a time may advance.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from tradewind.contexts.catalog.events import ProductChanged
+from tradewind.contexts.inventory import rules
+from tradewind.contexts.inventory.commands import LOCATIONS_MAX, MAIN, KeepLocation, SetStock
+from tradewind.contexts.inventory.events import sku_key
+from tradewind.contexts.inventory.problems import TooManyLocations
+from tradewind.contexts.inventory.rules import Book, Request, Reservation
+from tradewind.contexts.inventory.tables import Location, ReservationRow, ShelfRow
+from tradewind.contexts.orders.events import (
+    OrderCancelled,
+    OrderConfirmed,
+    OrderPlaced,
+    OrderRejected,
+)
+from tradewind.kernel.answers import Answer
+from tradewind.kernel.messages import Decision
+from tradewind.kernel.problems import Problem
+from tradewind.platform.database.transaction import Transaction
+
+StockEvent = OrderPlaced | OrderConfirmed | OrderRejected | OrderCancelled | ProductChanged
+
+
+async def keep_stock(tx: Transaction, events: Sequence[StockEvent]) -> Decision:
+    """Hold, allocate and give back the units of orders; take counts that came with products.
+
+    Repeats are harmless: a reservation's status says what was done, a sku's row which version of
+    its product was counted.
+    """
+    await tx.lock("stock", skus_of(events))
+    requests = [request for event in events for request in requests_in(event)]
+    book = rules.decide(await read(tx, requests, skus_of(events), orders_of(events)), requests)
+    save(tx, book)
+    return Decision(events=book.events)
+
+
+async def set_stock(tx: Transaction, commands: Sequence[SetStock]) -> Decision:
+    """Take counts. Outcome: the sku's `StockLevel` after it. Repeating one changes nothing."""
+    keys = {sku_key(command.sku) for command in commands}
+    await tx.lock("stock", keys)
+    counts = [
+        rules.Count(
+            command.sku,
+            command.location,
+            command.on_hand,
+            command.counted_by,
+            expected=command.expected_quantity,
+        )
+        for command in commands
+    ]
+    book = rules.decide(await read(tx, counts, keys, []), counts)
+    save(tx, book)
+    return Decision(events=book.events, outcomes=book.outcomes)
+
+
+def skus_of(events: Iterable[StockEvent]) -> set[str]:
+    """Every sku the events may touch. A confirmation changes no count, so it touches none."""
+    keys: set[str] = set()
+    for event in events:
+        match event:
+            case OrderPlaced():
+                keys.update(sku_key(line.sku) for line in event.lines)
+            case OrderRejected() | OrderCancelled():
+                keys.update(sku_key(sku) for sku in event.skus)
+            case ProductChanged():
+                keys.update(sku_key(v.sku) for v in event.variants if v.on_hand is not None)
+            case OrderConfirmed():
+                pass
+    return keys
+
+
+def orders_of(events: Iterable[StockEvent]) -> list[str]:
+    """Every order the events are about."""
+    return list({e.order_id: None for e in events if not isinstance(e, ProductChanged)})
+
+
+def requests_in(event: StockEvent) -> list[Request]:
+    """What a foreign event means here."""
+    match event:
+        case OrderPlaced():
+            lines = tuple((line.sku, line.quantity) for line in event.lines)
+            return [rules.Hold(event.order_id, lines, event.payment)]
+        case OrderConfirmed():
+            return [rules.Allocate(event.order_id)]
+        case OrderRejected() | OrderCancelled():
+            return [rules.Release(event.order_id, event.code)]
+        case ProductChanged():
+            return [
+                rules.Count(
+                    variant.sku,
+                    MAIN,
+                    variant.on_hand,
+                    event.product_id,
+                    product=event.product_id,
+                    product_sequence=event.sequence,
+                )
+                for variant in event.variants
+                if variant.on_hand is not None
+            ]
+
+
+# Both served by their primary keys.
+READ_SHELVES = """
+    SELECT k.sku_key, k.sku, k.availability, k.sequence, k.product, k.product_sequence,
+           s.location, s.on_hand, s.reserved, s.short
+      FROM inventory.skus k JOIN inventory.stock s ON s.sku_key = k.sku_key
+     WHERE k.sku_key = ANY($1::text[])
+"""
+
+# Served by the primary key.
+READ_RESERVATIONS = """
+    SELECT order_id, status, version, sku_keys, quantities, locations
+      FROM inventory.reservations WHERE order_id = ANY($1::text[])
+"""
+
+# The whole table: at most LOCATIONS_MAX rows.
+READ_LOCATIONS = "SELECT id, code, name, priority FROM inventory.locations ORDER BY priority, code"
+
+
+async def read(
+    tx: Transaction, requests: Sequence[Request], keys: Iterable[str], orders: Sequence[str]
+) -> Book:
+    """The rows that the requests may touch. Locations are read only where there is a choice."""
+    shelves = await tx.fetch(READ_SHELVES, list(keys), into=ShelfRow)
+    reservations = await tx.fetch(READ_RESERVATIONS, orders, into=ReservationRow) if orders else []
+    priorities: dict[str, int] | None = None
+    if any(row.location != MAIN for row in shelves) or any(
+        isinstance(request, rules.Count) and request.location != MAIN for request in requests
+    ):
+        locations = await tx.fetch(READ_LOCATIONS, into=Location)
+        priorities = {location.code: location.priority for location in locations}
+    return rules.open_book(
+        shelves,
+        reservations,
+        main=MAIN,
+        low_stock_quantity=tx.settings.low_stock_quantity,
+        priorities=priorities,
+    )
+
+
+def save(tx: Transaction, book: Book) -> None:
+    """Queue what the fold changed: on the usual path two or three statements, whatever the size."""
+    save_reservations(tx, book)
+    save_skus(tx, book)
+    save_shelves(tx, book)
+    if book.moves:
+        record_moves(tx, book)
+
+
+# An order that is there already is a unique violation: two units for one order would be a bug.
+# Arrays of arrays do not fit a parameter, so each order's arrays come as their literals.
+INSERT_RESERVATIONS = """
+    INSERT INTO inventory.reservations
+           (order_id, status, version, sku_keys, quantities, locations, reason,
+            created_at, changed_at)
+    SELECT r.order_id, r.status, r.version, r.sku_keys::text[], r.quantities::bigint[],
+           r.locations::text[], r.reason, $8::timestamptz, $8
+      FROM unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::text[], $6::text[],
+                  $7::text[])
+        AS r (order_id, status, version, sku_keys, quantities, locations, reason)
+"""
+
+# Served by the primary key. HOT: no indexed column changes.
+UPDATE_RESERVATIONS = """
+    UPDATE inventory.reservations r
+       SET status = c.status, version = c.version, reason = c.reason, changed_at = $5::timestamptz
+      FROM unnest($1::text[], $2::text[], $3::int[], $4::text[])
+        AS c (order_id, status, version, reason)
+     WHERE r.order_id = c.order_id AND r.version < c.version
+"""
+
+
+def save_reservations(tx: Transaction, book: Book) -> None:
+    """Queue new reservations, and the steps of those that were there."""
+    made = [r for r in book.reservations.values() if r.new]
+    if made:
+        tx.write(
+            INSERT_RESERVATIONS,
+            [r.order_id for r in made],
+            [r.status for r in made],
+            [r.version for r in made],
+            [text_array(r.sku_keys) for r in made],
+            [number_array(r.quantities) for r in made],
+            [None if r.locations is None else text_array(r.locations) for r in made],
+            [r.reason for r in made],
+            tx.now,
+        )
+    moved: list[Reservation] = [r for r in book.reservations.values() if r.changed and not r.new]
+    if moved:
+        tx.write(
+            UPDATE_RESERVATIONS,
+            [r.order_id for r in moved],
+            [r.status for r in moved],
+            [r.version for r in moved],
+            [r.reason for r in moved],
+            tx.now,
+            expect=len(moved),
+        )
+
+
+def text_array(texts: Sequence[str]) -> str:
+    """The literal of a text[]: ``{"A","B"}``."""
+    if not texts:
+        return "{}"
+    quoted = [text.replace("\\", "\\\\").replace('"', '\\"') for text in texts]
+    return '{"' + '","'.join(quoted) + '"}'
+
+
+def number_array(numbers: Sequence[int]) -> str:
+    """The literal of a bigint[]: ``{1,2}``."""
+    return "{" + ",".join(map(str, numbers)) + "}"
+
+
+# Served by the primary key. All values are those of the locked row and the fold.
+SAVE_SKUS = """
+    INSERT INTO inventory.skus (sku_key, sku, availability, sequence, product, product_sequence)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[],
+                         $6::bigint[])
+        ON CONFLICT (sku_key) DO UPDATE
+       SET availability = EXCLUDED.availability, sequence = EXCLUDED.sequence,
+           product = EXCLUDED.product, product_sequence = EXCLUDED.product_sequence
+"""
+
+
+def save_skus(tx: Transaction, book: Book) -> None:
+    """Queue new skus, marks that were crossed and versions of products that were counted."""
+    skus = [sku for sku in book.skus.values() if sku.dirty]
+    if skus:
+        tx.write(
+            SAVE_SKUS,
+            [sku.key for sku in skus],
+            [sku.sku for sku in skus],
+            [sku.availability for sku in skus],
+            [sku.sequence for sku in skus],
+            [sku.product for sku in skus],
+            [sku.product_sequence for sku in skus],
+        )
+
+
+# Served by the primary key. HOT. It names no `short`, so it can not take more than is free,
+# whatever numbers it is given: constraint never_oversold. It adds, so it undoes no other's units.
+TAKE = """
+    UPDATE inventory.stock s SET reserved = s.reserved + t.quantity
+      FROM unnest($1::text[], $2::text[], $3::bigint[]) AS t (sku_key, location, quantity)
+     WHERE s.sku_key = t.sku_key AND s.location = t.location
+"""
+
+# Served by the primary key. HOT. For shelves that were counted or given back to in this batch.
+ADJUST = """
+    UPDATE inventory.stock s
+       SET on_hand = s.on_hand + a.on_hand, reserved = s.reserved + a.reserved, short = a.short
+      FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[])
+        AS a (sku_key, location, on_hand, reserved, short)
+     WHERE s.sku_key = a.sku_key AND s.location = a.location
+"""
+
+OPEN = """
+    INSERT INTO inventory.stock (sku_key, location, on_hand, reserved, short)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[])
+"""
+
+
+def save_shelves(tx: Transaction, book: Book) -> None:
+    """Queue what was taken, adjusted and opened; each shelf in one of the three."""
+    taken: list[tuple[str, str, int]] = []
+    adjusted: list[tuple[str, str, int, int, int]] = []
+    opened: list[tuple[str, str, int, int, int]] = []
+    for sku in book.skus.values():
+        for shelf in sku.shelves:
+            on_hand = shelf.on_hand - shelf.on_hand_before
+            reserved = shelf.reserved - shelf.reserved_before
+            row = (sku.key, shelf.location, on_hand, reserved, shelf.short)
+            if shelf.new:
+                opened.append(row)
+            elif not shelf.taken_only:
+                adjusted.append(row)
+            elif reserved:
+                taken.append((sku.key, shelf.location, reserved))
+    if taken:
+        tx.write(TAKE, *columns(taken), expect=len(taken))
+    if adjusted:
+        tx.write(ADJUST, *columns(adjusted), expect=len(adjusted))
+    if opened:
+        tx.write(OPEN, *columns(opened))
+
+
+def columns(rows: Sequence[tuple[object, ...]]) -> list[list[object]]:
+    """Rows as columns, for unnest."""
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+RECORD_MOVES = """
+    INSERT INTO inventory.movements (sku_key, location, kind, on_hand_delta, cause, at)
+    SELECT m.*, $6::timestamptz
+      FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[])
+        AS m (sku_key, location, kind, on_hand_delta, cause)
+"""
+
+
+def record_moves(tx: Transaction, book: Book) -> None:
+    """Queue the entries of the ledger, in the order in which they happened."""
+    rows = [(m.sku_key, m.location, m.kind, m.on_hand_delta, m.cause) for m in book.moves]
+    tx.write(RECORD_MOVES, *columns(rows), tx.now)
+
+
+# Served by the primary key.
+KEEP_LOCATIONS = """
+    INSERT INTO inventory.locations (code, id, name, priority)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::int[])
+        ON CONFLICT (code) DO UPDATE SET name = EXCLUDED.name, priority = EXCLUDED.priority
+"""
+
+
+async def keep_locations(tx: Transaction, commands: Sequence[KeepLocation]) -> Decision:
+    """Open or change locations. Outcome: an `Answer` with the `Location`, 201 where it is new."""
+    await tx.lock("location", ["all"])
+    known = {row.code: row for row in await tx.fetch(READ_LOCATIONS, into=Location)}
+    changed: dict[str, Location] = {}
+    outcomes: list[Answer | Problem] = []
+    for command in commands:
+        before = known.get(command.code)
+        if before is None and len(known) >= LOCATIONS_MAX:
+            outcomes.append(TooManyLocations(f"At most {LOCATIONS_MAX} locations are kept."))
+            continue
+        location = Location(
+            id=command.location_id if before is None else before.id,
+            code=command.code,
+            name=command.name or command.code,
+            priority=command.priority,
+        )
+        known[command.code] = changed[command.code] = location
+        outcomes.append(Answer(status=201 if before is None else 200, body=location))
+    if changed:
+        rows = [(row.code, row.id, row.name, row.priority) for row in changed.values()]
+        tx.write(KEEP_LOCATIONS, *columns(rows))
+    return Decision(outcomes=outcomes)

@@ -1,0 +1,69 @@
+"""The embedded mailbox: rows hold tokens, the texts are written when they are read."""
+
+from collections.abc import Mapping, Sequence
+
+from tradewind.contexts.notifications import rules
+from tradewind.contexts.notifications.tables import KeptMail, Mail
+from tradewind.platform.database.transaction import Snapshot
+
+# Served by messages_mailbox (contact, message_id) WHERE via = 'mailbox': no sort.
+MAILBOX_OF = """
+    SELECT message_id, order_id, kind, person, total_minor, currency, template, header_id,
+           settled_at
+      FROM notifications.messages
+     WHERE via = 'mailbox' AND contact = $1 AND message_id < $2
+     ORDER BY message_id DESC LIMIT $3
+"""
+
+# Served by the primary key.
+MAILBOX = """
+    SELECT message_id, order_id, kind, person, total_minor, currency, template, header_id,
+           settled_at
+      FROM notifications.messages
+     WHERE via = 'mailbox' AND message_id < $1
+     ORDER BY message_id DESC LIMIT $2
+"""
+
+
+async def mailbox(
+    db: Snapshot, *, contact: str | None, before: str, count_max: int
+) -> list[KeptMail]:
+    """The newest mails to a contact (None: to anybody) with an id below `before`."""
+    if contact is None:
+        return await db.fetch(MAILBOX, before, count_max, into=KeptMail)
+    return await db.fetch(MAILBOX_OF, contact, before, count_max, into=KeptMail)
+
+
+def as_mails(
+    rows: Sequence[KeptMail],
+    people: Mapping[str, Mapping[str, str] | None],
+    *,
+    shop_url: str,
+) -> list[Mail]:
+    """The mails of `rows` in words. Of an erased person only the facts of the order are left."""
+    mails = []
+    for row in rows:
+        person = people.get(row.person)
+        text = rules.write_text(
+            row.template,
+            name=None if person is None else person.get("name"),
+            order_id=row.order_id,
+            total_minor=row.total_minor,
+            currency=row.currency,
+            shop_url=shop_url,
+        )
+        mails.append(
+            Mail(
+                id=row.message_id,
+                to=None if person is None else person.get("email"),
+                subject=text.subject,
+                text=None if person is None else text.text,
+                html=None if person is None else text.html,
+                kind=row.kind,
+                order_id=row.order_id,
+                sent_at=row.sent_at,
+                message_id=row.header_id,
+                erased=person is None,
+            )
+        )
+    return mails

@@ -1,0 +1,52 @@
+"""Prefixed, time-ordered ids: ``ord_01jd8zq4m7e0srv2k3w9p5x6yt``.
+
+An id is a UUIDv7 written in 26 characters of Crockford base32 behind a prefix that names the kind.
+Text order is time order, so an index on ids is filled at its right end. Ids are plain ``str``
+everywhere: on the wire, in events and in the database (``COLLATE "C"``), so nothing converts them.
+"""
+
+import re
+import secrets
+import time
+
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+# Ten bits at a time: 13 look-ups instead of 26 divisions an id.
+PAIRS = tuple(a + b for a in ALPHABET for b in ALPHABET)
+SHIFTS = tuple(range(120, -1, -10))
+LOW_62 = (1 << 62) - 1
+
+PREFIXES = {
+    "cus": "customer",
+    "ctc": "contact (one e-mail address)",
+    "evt": "event",
+    "imp": "import",
+    "key": "API key",
+    "loc": "stock location",
+    "msg": "message to a person",
+    "ord": "order",
+    "pay": "payment",
+    "prd": "product",
+    "prs": "personal data in the vault",
+    "ref": "refund",
+}
+SHAPE = re.compile(r"[a-z]{3}_[0-7][0-9a-hjkmnp-tv-z]{25}")
+
+
+def new_id(prefix: str) -> str:
+    """A new id of the kind that `prefix` names; within one millisecond ids are unordered."""
+    unix_ms = time.time_ns() // 1_000_000
+    bits = secrets.randbits(74)
+    value = (
+        (unix_ms << 80)
+        | (0x7 << 76)
+        | ((bits >> 62) << 64)
+        | (0b10 << 62)
+        | (bits & ((1 << 62) - 1))
+    )
+    pairs = PAIRS
+    return prefix + "_" + "".join([pairs[(value >> shift) & 1023] for shift in SHIFTS])
+
+
+def is_id(text: str, prefix: str) -> bool:
+    """Whether `text` has the shape of an id of this kind. Says nothing about whether it exists."""
+    return text.startswith(prefix + "_") and SHAPE.fullmatch(text) is not None

@@ -1,0 +1,221 @@
+"""Commands over HTTP, taken together.
+
+Natural batching: while one batch is at work arrivals queue, and all go in the next; no timer, so
+an idle platform answers a single command at once. One slot per kind of command, a bounded queue
+that says `Busy`, no two equal idempotency keys in a batch (a twin joins the first), a batch that
+fails is split until the one that fails alone fails alone.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+import structlog
+
+from tradewind.kernel.answers import Pending, Settled
+from tradewind.kernel.messages import Command
+from tradewind.kernel.problems import Problem
+from tradewind.platform.bus import delivery, idempotency
+from tradewind.platform.bus.answers import WaitingRoom
+from tradewind.platform.bus.delivery import Done, Handler, Unit, Workplace
+from tradewind.platform.bus.idempotency import IdempotencyKeyReused
+from tradewind.platform.bus.log import Cause
+
+logger = structlog.get_logger(__name__)
+
+BATCH_MAX = 128
+# After a connection was lost in the middle, how long the same batch is tried again. Keys and
+# natural keys tell what of it had been committed.
+OUTCOME_LOOKED_UP_S = 3.0
+COLLISIONS_MAX = 3
+
+
+class Busy(Problem):
+    """More is asked for than can be done; come back."""
+
+    status = 503
+    code = "busy"
+    title = "The platform is busy."
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Too many requests are waiting. Nothing was done; repeat this one in a second.",
+            headers={"retry-after": "1"},
+        )
+
+
+class OutcomeUnknown(Problem):
+    """The database went away while a request was being committed."""
+
+    status = 503
+    code = "outcome_unknown"
+    title = "The outcome is not known."
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The database went away in the middle. Repeat the request with the same "
+            "Idempotency-Key: it takes effect once.",
+            headers={"retry-after": "1"},
+        )
+
+
+class Waiting:
+    """A command in the queue, the place in the log it may lead to, and who wants its outcome."""
+
+    __slots__ = ("command", "done", "future")
+
+    def __init__(self, command: Command, future: asyncio.Future[Any]) -> None:
+        self.command = command
+        self.future = future
+        self.done: Done | None = None
+
+
+class Batcher:
+    """The queue and the slot of one kind of command."""
+
+    def __init__(
+        self,
+        *,
+        context: str,
+        handler: Handler,
+        workplace: Workplace,
+        room: WaitingRoom,
+        queue_max: int,
+        batch_max: int = BATCH_MAX,
+    ) -> None:
+        self.context = context
+        self.handler = handler
+        self.workplace = workplace
+        self.room = room
+        self.queue_max = queue_max
+        self.batch_max = batch_max
+        self.queue: deque[Waiting] = deque()
+        self._worker: asyncio.Task[None] | None = None
+        self._in_flight: dict[tuple[str, str], Waiting] = {}
+
+    async def submit(self, command: Command) -> tuple[Any, Done | None]:
+        """The outcome of a command and the unit it was committed in. Raises `Busy`."""
+        key = command.idempotency
+        if key is not None:
+            twin = self._in_flight.get((key.scope, key.key))
+            if twin is not None and twin.command.idempotency is not None:
+                if twin.command.idempotency.fingerprint != key.fingerprint:
+                    return IdempotencyKeyReused("Use a new key for a new request."), None
+                return await asyncio.shield(twin.future), twin.done
+        if len(self.queue) >= self.queue_max:
+            raise Busy
+        waiting = Waiting(command, asyncio.get_running_loop().create_future())
+        if key is not None:
+            self._in_flight[key.scope, key.key] = waiting
+        self.queue.append(waiting)
+        if self._worker is None:
+            self._worker = asyncio.create_task(self._work())
+        try:
+            # Shielded: a caller that goes away does not take a committed order's answer with it.
+            return await asyncio.shield(waiting.future), waiting.done
+        finally:
+            if key is not None and self._in_flight.get((key.scope, key.key)) is waiting:
+                del self._in_flight[key.scope, key.key]
+
+    async def _work(self) -> None:
+        # Let everything that is ready to arrive arrive: the first batch after an idle time would
+        # otherwise always be one.
+        await asyncio.sleep(0)
+        while self.queue:
+            batch = [self.queue.popleft() for _ in range(min(len(self.queue), self.batch_max))]
+            await self._settle(batch)
+        self._worker = None
+
+    async def _settle(self, batch: Sequence[Waiting]) -> None:
+        """Run a batch to an outcome for everyone in it, whatever happens."""
+        deadline = time.monotonic() + OUTCOME_LOOKED_UP_S
+        try:
+            await self._run(batch, deadline)
+        except Exception as error:
+            if len(batch) > 1:
+                middle = len(batch) // 2
+                await self._settle(batch[:middle])
+                await self._settle(batch[middle:])
+                return
+            future = batch[0].future
+            if not future.done():
+                future.set_exception(error)
+                future.exception()  # the caller may have gone; then nobody else reads it
+
+    async def _run(self, batch: Sequence[Waiting], deadline: float) -> None:
+        live = [w for w in batch if not w.future.done()]
+        collisions = 0
+        while live:
+            try:
+                await self._once(live)
+                return
+            except asyncpg.UniqueViolationError:
+                # A twin in another process was faster. Alone, the next look finds its row.
+                collisions += 1
+                if len(live) > 1 or collisions > COLLISIONS_MAX:
+                    raise
+            except delivery.PASSING as fault:
+                if len(live) > 1 and delivery.is_conflict(fault):
+                    raise
+                if time.monotonic() > deadline:
+                    logger.warning("command.outcome_unknown", fault=repr(fault)[:300])
+                    raise OutcomeUnknown from fault
+                await asyncio.sleep(0.05)
+                live = [w for w in live if not w.future.done()]
+
+    async def _once(self, batch: Sequence[Waiting]) -> None:
+        """Look the keys up, run what is new, tell everybody."""
+        fresh: list[Waiting] = []
+        keyed = [w for w in batch if w.command.idempotency is not None]
+        known: dict[bytes, idempotency.KeyRow] = {}
+        if keyed:
+            async with self.workplace.pool.lend(f"tradewind_{self.context}") as connection:
+                keys = [w.command.idempotency for w in keyed if w.command.idempotency is not None]
+                known = await idempotency.look_up(connection, self.context, keys)
+        for waiting in batch:
+            key = waiting.command.idempotency
+            row = known.get(idempotency.digest_of(key)) if key is not None and known else None
+            if row is None or key is None:
+                fresh.append(waiting)
+                continue
+            outcome = idempotency.outcome_of(row, key)
+            if isinstance(outcome, Pending):
+                self.room.expect(outcome.resource, self.context)
+            tell(waiting, outcome, None)
+        if not fresh:
+            return
+        commands = [w.command for w in fresh]
+        done = await delivery.run(
+            self.workplace,
+            Unit(
+                context=self.context,
+                handler=self.handler,
+                messages=commands,
+                causes=causes(commands),
+                keyed=bool(keyed),
+                expected=self.room.expect,
+            ),
+        )
+        assert len(done.decision.outcomes) == len(fresh), "one outcome per command"
+        for index, waiting in enumerate(fresh):
+            settled: Settled | None = done.settled.get(index)
+            tell(waiting, settled or done.decision.outcomes[index], done)
+
+
+def tell(waiting: Waiting, outcome: Any, done: Done | None) -> None:
+    """Hand an outcome to whoever submitted the command."""
+    waiting.done = done
+    if not waiting.future.done():
+        waiting.future.set_result(outcome)
+
+
+def causes(commands: Sequence[Command]) -> dict[str, Cause]:
+    """The trace of each command, by the key its events will have, where it names one."""
+    return {
+        key: Cause(None, command.trace)
+        for command in commands
+        if command.trace is not None and (key := getattr(command, "key", None)) is not None
+    }

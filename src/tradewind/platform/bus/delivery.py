@@ -1,0 +1,162 @@
+"""One unit of work: load, decide, save. The only place where anything is committed."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import asyncpg
+from msgspec import Struct
+
+from tradewind.kernel.answers import Pending, Settled
+from tradewind.kernel.messages import Decision, Position
+from tradewind.platform.bus import idempotency, log, timers
+from tradewind.platform.bus.log import Cause
+from tradewind.platform.database.clock import Clock
+from tradewind.platform.database.pool import Pool
+from tradewind.platform.database.transaction import LeaseLost as LeaseLost
+from tradewind.platform.database.transaction import StaleRead, Transaction
+from tradewind.platform.settings import Settings
+
+Handler = Callable[[Transaction, Sequence[Any]], Awaitable[Decision]]
+
+# A guarded write that met a faster twin is decided again at once. Each round one of the rivals has
+# won, so this many rounds in a row mean as many rivals on one aggregate; then the batch is split.
+STALE_ROUNDS_MAX = 8
+
+# Faults that pass: nothing is wrong with the message, so it is never a dead letter.
+PASSING = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.DiskFullError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.QueryCanceledError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    ConnectionError,
+    OSError,
+    TimeoutError,
+)
+
+
+class Fence(Struct, frozen=True):
+    """Which offsets a unit moves, and that they are still where, and whose, they were."""
+
+    consumer: str
+    partitions: Sequence[int]
+    before: Sequence[Position]
+    after: Sequence[Position]
+    epochs: Sequence[int]
+
+
+class Done(Struct, frozen=True):
+    """A committed unit of work."""
+
+    xid: int
+    decision: Decision
+    partitions: frozenset[int]
+    answers: Mapping[str, Settled]
+    settled: Mapping[int, Settled]
+
+
+class Workplace(Struct, kw_only=True):
+    """What every unit of work of this process needs."""
+
+    pool: Pool
+    clock: Clock
+    settings: Settings
+    committed: Callable[[Done], None]  # told after every commit: doorbells, waiting requests
+    bells: tuple[str, ...] = ()  # channels to ring with a commit, while other processes live
+
+
+class Unit(Struct, frozen=True, kw_only=True):
+    """What to run: whose handler, on which messages, under which fence."""
+
+    context: str  # names the schema, the role and the source of the events
+    handler: Handler
+    messages: Sequence[Any]
+    causes: Mapping[str, Cause] = {}
+    fence: Fence | None = None
+    keyed: bool = False  # messages are commands, some with idempotency keys
+    extra: Callable[[Transaction], None] | None = None  # more writes for the same commit
+    expected: Callable[[str, str], None] | None = None  # told of what stays pending, before it is
+
+
+async def run(workplace: Workplace, unit: Unit) -> Done:
+    """Run a unit until it commits or fails for good; a stale read is decided anew.
+
+    Raises what the handler raised, `LeaseLost`, or a database error; then nothing happened.
+    """
+    for round_ in range(STALE_ROUNDS_MAX):
+        try:
+            done = await attempt(workplace, unit)
+        except StaleRead:
+            await asyncio.sleep(random.uniform(0, 0.002 * round_))
+            continue
+        workplace.committed(done)
+        return done
+    raise StaleRead(f"{unit.context}: {STALE_ROUNDS_MAX} rounds and always too late")
+
+
+async def attempt(workplace: Workplace, unit: Unit) -> Done:
+    """One try: the handler's reads, its decision, and everything it changes in one statement."""
+    async with workplace.pool.lend(f"tradewind_{unit.context}") as connection:
+        tx = Transaction(connection, workplace.clock.now(), workplace.settings)
+        decision = await unit.handler(tx, unit.messages)
+        settled: Mapping[int, Settled] = {}
+        answers: Mapping[str, Settled] = {}
+        partitions: frozenset[int] = frozenset()
+        if unit.keyed:
+            settled = idempotency.keep(tx, unit.context, unit.messages, decision.outcomes)
+        for outcome in decision.outcomes:
+            if unit.expected is not None and isinstance(outcome, Pending):
+                unit.expected(outcome.resource, unit.context)
+        if decision.answers:
+            answers = idempotency.settle(tx, unit.context, decision.answers)
+        if decision.events:
+            partitions = log.append(tx, unit.context, decision.events, unit.causes)
+        if decision.timers:
+            timers.write(tx, unit.context, decision.timers)
+        if unit.extra is not None:
+            unit.extra(tx)
+        if unit.fence is not None:
+            move(tx, unit.fence)
+        ring = workplace.bells if decision.events or answers else ()
+        xid = await tx.send(ring=ring)
+    return Done(xid, decision, partitions, answers, settled)
+
+
+# Served by the primary key. HOT: the offsets' page is never full.
+MOVE = """
+    UPDATE bus.offsets o SET xid = m.xid::text::xid8, number = m.number
+      FROM unnest($2::smallint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
+                  $7::bigint[]) AS m (partition, xid_before, number_before, epoch, xid, number)
+     WHERE o.consumer = $1 AND o.partition = m.partition AND o.epoch = m.epoch
+       AND o.xid = m.xid_before::text::xid8 AND o.number = m.number_before
+"""
+
+
+def move(tx: Transaction, fence: Fence) -> None:
+    """Queue the consumer's advance: compare and swap, epoch included."""
+    tx.write(
+        MOVE,
+        fence.consumer,
+        list(fence.partitions),
+        [position.xid for position in fence.before],
+        [position.number for position in fence.before],
+        list(fence.epochs),
+        [position.xid for position in fence.after],
+        [position.number for position in fence.after],
+        expect=len(fence.partitions),
+        guard="fence",
+    )
+
+
+def is_conflict(fault: BaseException) -> bool:
+    """Whether a fault is about who else ran, so that smaller batches meet less."""
+    return getattr(fault, "sqlstate", "") in ("40P01", "40001", "55P03")

@@ -1,0 +1,127 @@
+"""The one reader of a process: follows the log and hands each event to the consumers that want it.
+
+It is rung by every commit of this process, by NOTIFY from others, and looks anyway every
+`poll_floor_ms`. A commit stays invisible while an older writer runs (the horizon), so while the
+reader was told of something it has not seen, it looks again at each ring and after a short pause.
+"""
+
+import asyncio
+import random
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import structlog
+
+from tradewind.kernel.messages import START, Delivered
+from tradewind.platform.bus import delivery, log
+from tradewind.platform.bus.consumer import Work
+from tradewind.platform.bus.log import LogRow, Vocabulary
+from tradewind.platform.database.pool import Pool
+
+logger = structlog.get_logger(__name__)
+
+# How many subjects' last sequences are remembered to notice a gap: 100,000 are about 20 MB.
+SUBJECTS_REMEMBERED = 100_000
+UNSEEN_PAUSE_S = 0.002
+
+
+class Reader:
+    """Reads the log once for all consumers of this process."""
+
+    def __init__(
+        self, pool: Pool, vocabulary: Vocabulary, works: Sequence[Work], *, poll_floor_s: float
+    ) -> None:
+        self.pool = pool
+        self.vocabulary = vocabulary
+        self.works = works
+        self.poll_floor_s = poll_floor_s
+        self.cursor = START
+        self.awaited = 0  # the newest xid this process committed events under
+        self.halted: set[int] = set()
+        self.bell = asyncio.Event()
+        self._sequences: OrderedDict[tuple[str, str], int] = OrderedDict()
+        for work in works:
+            work.call_reader = self.ring
+
+    def ring(self, xid: int = 0) -> None:
+        """Something was committed; with its xid, where it is ours."""
+        self.awaited = max(self.awaited, xid)
+        self.bell.set()
+
+    async def run(self) -> None:
+        """Follow the log until cancelled."""
+        backoff_s = 0.05
+        while True:
+            self.bell.clear()
+            try:
+                count = await self.step()
+                backoff_s = 0.05
+            except delivery.PASSING as fault:
+                logger.warning("bus.reader_fault", fault=repr(fault)[:300])
+                await asyncio.sleep(backoff_s * random.uniform(0.5, 1.5))
+                backoff_s = min(2.0, backoff_s * 2)
+                continue
+            if count == log.READ_ROWS_MAX:
+                await asyncio.sleep(0)
+                continue
+            unseen = self.awaited > self.cursor.xid
+            try:
+                async with asyncio.timeout(UNSEEN_PAUSE_S if unseen else self.poll_floor_s):
+                    await self.bell.wait()
+            except TimeoutError:
+                continue
+
+    async def step(self) -> int:
+        """Read once and hand out; how many rows came."""
+        self.come_back()
+        if not any(work.held for work in self.works):
+            return 0
+        async with self.pool.lend("tradewind_bus") as connection:
+            rows, cursor = await log.read(connection, self.cursor)
+        for row in rows:
+            if row.partition in self.halted or not self.follows(row):
+                continue
+            self.hand_out(self.vocabulary.decode(row))
+        self.cursor = cursor
+        return len(rows)
+
+    def hand_out(self, message: Delivered) -> None:
+        """Offer an event to each consumer."""
+        for work in self.works:
+            work.offer(message)
+
+    def follows(self, row: LogRow) -> bool:
+        """Whether this fact is the next one of its subject; a gap or a step back halts.
+
+        Facts read again after a rewind, and subjects not seen lately, pass.
+        """
+        if row.subject.startswith("timer:"):
+            return True
+        name = (row.source, row.subject)
+        last = self._sequences.pop(name, None)
+        self._sequences[name] = row.sequence if last is None else max(last, row.sequence)
+        if len(self._sequences) > SUBJECTS_REMEMBERED:
+            self._sequences.popitem(last=False)
+        if last is None or row.sequence <= last + 1:
+            return True
+        self.halted.add(row.partition)
+        logger.error(
+            "bus.gap",
+            partition=row.partition,
+            source=row.source,
+            subject=row.subject,
+            expected=last + 1,
+            found=row.sequence,
+        )
+        return False
+
+    def come_back(self) -> None:
+        """Go back for consumers that got a partition, or have room again."""
+        behind = [work for work in self.works if work.behind]
+        for work in behind:
+            wanted = work.wants_from()
+            if wanted is not None:
+                self.cursor = min(self.cursor, wanted)
+        for work in behind:
+            if work.wants_from() is not None:
+                work.resume(self.cursor)

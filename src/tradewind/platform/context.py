@@ -1,0 +1,61 @@
+"""What a bounded context declares, as data. To know what a context does, read its `context.py`."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from tradewind.kernel.messages import Command, Decision, Event
+from tradewind.platform.database.transaction import Transaction
+from tradewind.platform.gateway.routing import Route
+from tradewind.platform.node import Node
+
+# At most this many messages in one unit of work: locks are held shortly, one bad batch costs little.
+BATCH_MAX = 128
+
+Handler = Callable[[Transaction, Sequence[Any]], Awaitable[Decision]]
+
+
+class Consumer(Struct, frozen=True, kw_only=True):
+    """A handler that listens to the log, with its own place in it.
+
+    One consumer sees all its events in the order of the log (per key), mixed: a context folds them
+    in that order. Its full name is ``<context>.<name>``; renaming it starts it from the beginning.
+    """
+
+    name: str
+    handler: Handler
+    events: tuple[type[Event], ...]
+    batch_max: int = BATCH_MAX
+
+
+class Sweep(Struct, frozen=True, kw_only=True):
+    """Work that time brings: runs in one process at a time, every `every_s`, until it finds nothing."""
+
+    name: str
+    every_s: float
+    handler: Callable[[Transaction], Awaitable[Decision]]
+
+
+Listener = Callable[[Node, Sequence[Any]], Awaitable[None]]
+
+
+class Context(Struct, frozen=True, kw_only=True):
+    """A bounded context: its schema, role, topic and everything that runs in it."""
+
+    name: str
+    topic: str  # "order-events": where its events stand
+    announces: tuple[type[Event], ...]
+    migrations: Path
+    routes: tuple[Route, ...] = ()
+    commands: Mapping[type[Command], Handler] = {}
+    consumers: tuple[Consumer, ...] = ()
+    sweeps: tuple[Sweep, ...] = ()
+    # By type of signal: what this process starts after a commit (calls to third parties).
+    clients: Mapping[type[Struct], Listener] = {}
+
+    @property
+    def role(self) -> str:
+        """The database role that owns nothing and may touch this context's schema only."""
+        return f"tradewind_{self.name}"

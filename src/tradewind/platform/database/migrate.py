@@ -1,0 +1,142 @@
+"""Forward-only migrations in plain SQL, and the roles that keep contexts apart.
+
+Every schema has an owner (the login) and one role ``tradewind_<schema>`` with rights on that schema
+only. Migrations run under one advisory lock, so any number of processes may start at once; each
+file is one transaction; an applied file that changed since is refused.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import asyncpg
+from msgspec import Struct
+
+from tradewind.platform.database.pool import Connection, Pool
+
+MIGRATION_LOCK = 7_311_001
+FILE_PATTERN = "[0-9][0-9][0-9][0-9]_*.sql"
+
+# Which requests came under which key, and what they were answered. One table per context, because
+# the row commits in the transaction of the business. Keyed by a digest: the key itself may be
+# personal, and 16 bytes keep the index small.
+IDEMPOTENCY_KEYS = """
+CREATE TABLE IF NOT EXISTS {schema}.idempotency_keys (
+  digest      bytea       PRIMARY KEY CHECK (length(digest) = 16),
+  fingerprint bytea       NOT NULL,
+  resource    text        COLLATE "C",
+  status      smallint,
+  body        bytea,
+  headers     text,
+  trace       text,
+  created_at  timestamptz NOT NULL DEFAULT now(),
+  CHECK (status IS NOT NULL OR resource IS NOT NULL)
+) WITH (fillfactor = 70);
+CREATE INDEX IF NOT EXISTS idempotency_keys_by_resource
+  ON {schema}.idempotency_keys (resource) WHERE resource IS NOT NULL;
+"""
+
+
+class MigrationError(Exception):
+    """A migration cannot be applied; the text says which and what to do."""
+
+
+class SchemaSource(Struct, frozen=True):
+    """A schema and the folder its migrations stand in."""
+
+    schema: str
+    folder: Path
+    is_context: bool = True
+
+
+async def migrate(pool: Pool, sources: Sequence[SchemaSource]) -> list[str]:
+    """Bring every schema up to date; returns what was applied (``orders/0001_orders.sql``)."""
+    connection = await pool.connect(name="tradewind migrate")
+    try:
+        await connection.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
+        return await apply(connection, sources)
+    finally:
+        await connection.close()
+
+
+async def apply(connection: Connection, sources: Sequence[SchemaSource]) -> list[str]:
+    """Apply what is missing, in the order given. The caller holds the migration lock."""
+    await connection.execute(
+        """
+        CREATE SCHEMA IF NOT EXISTS tradewind;
+        CREATE TABLE IF NOT EXISTS tradewind.migrations (
+          schema text NOT NULL, name text NOT NULL, sha256 text NOT NULL,
+          applied_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (schema, name));
+        """
+    )
+    known = {
+        (row["schema"], row["name"]): row["sha256"]
+        for row in await connection.fetch("SELECT schema, name, sha256 FROM tradewind.migrations")
+    }
+    applied: list[str] = []
+    await ensure_role(connection, "tradewind_context")
+    for source in sources:
+        for path in sorted(source.folder.glob(FILE_PATTERN)):
+            text = path.read_text(encoding="utf-8")
+            digest = hashlib.sha256(text.encode()).hexdigest()
+            before = known.get((source.schema, path.name))
+            if before == digest:
+                continue
+            if before is not None:
+                raise MigrationError(
+                    f"Migration {source.schema}/{path.name} was changed after it had been applied. "
+                    "Migrations only go forward: restore the file and add a new one."
+                )
+            async with connection.transaction():
+                await ensure_schema(connection, source)
+                await connection.execute(text)
+                await grant(connection, source)
+                await connection.execute(
+                    "INSERT INTO tradewind.migrations (schema, name, sha256) VALUES ($1, $2, $3)",
+                    source.schema,
+                    path.name,
+                    digest,
+                )
+            applied.append(f"{source.schema}/{path.name}")
+    return applied
+
+
+async def ensure_role(connection: Connection, role: str) -> None:
+    """Create a role without login, if it is missing, and let the login speak as it."""
+    exists = await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", role)
+    if not exists:
+        try:
+            await connection.execute(f"CREATE ROLE {role} NOLOGIN")
+        except (asyncpg.DuplicateObjectError, asyncpg.UniqueViolationError):
+            pass  # another database of the same server was faster; roles belong to the server
+        except asyncpg.InsufficientPrivilegeError:
+            raise MigrationError(
+                "The database login may not create roles. Give it CREATEROLE: every context of "
+                "Tradewind speaks through a role of its own."
+            ) from None
+    member = await connection.fetchval("SELECT pg_has_role(current_user, $1, 'SET')", role)
+    if not member:
+        await connection.execute(f"GRANT {role} TO CURRENT_USER")
+
+
+async def ensure_schema(connection: Connection, source: SchemaSource) -> None:
+    """The schema, its role and, for a context, its table of idempotency keys."""
+    role = f"tradewind_{source.schema}"
+    await ensure_role(connection, role)
+    await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {source.schema}")
+    if source.is_context:
+        await connection.execute(f"GRANT tradewind_context TO {role}")
+        await connection.execute(IDEMPOTENCY_KEYS.format(schema=source.schema))
+
+
+async def grant(connection: Connection, source: SchemaSource) -> None:
+    """Rights on its own schema's rows, nothing else: no DDL, no TRUNCATE, no other schema."""
+    role = f"tradewind_{source.schema}"
+    await connection.execute(
+        f"""
+        GRANT USAGE ON SCHEMA {source.schema} TO {role};
+        GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {source.schema} TO {role};
+        GRANT USAGE ON ALL SEQUENCES IN SCHEMA {source.schema} TO {role};
+        GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {source.schema} TO {role};
+        """
+    )

@@ -1,0 +1,117 @@
+"""Few connections, each speaking as one role.
+
+Every context has a role with rights on its own schema only. A connection takes a role with one
+``SET ROLE`` and keeps it while the same context asks again, so in steady state a unit of work costs
+no round trip for it. One login a process, `connections_max` in all: on two cores more than about
+sixteen *lose* throughput (docs/decisions/0005).
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+
+ROLE = re.compile(r"[a-z][a-z0-9_]{0,50}")
+# One composed statement per handler and shape of batch; a few hundred in the whole platform.
+STATEMENTS_CACHED_MAX = 1_000
+
+Connection = Any  # asyncpg has no types of its own
+
+
+class Pool:
+    """At most `connections_max` connections, lent by role, the warmest first.
+
+    A connection that broke is dropped when it is given back; waiters are served in order.
+    """
+
+    def __init__(self, dsn: str, *, connections_max: int, application: str) -> None:
+        self.dsn = dsn
+        self.connections_max = connections_max
+        self.application = application
+        self._idle: list[tuple[str, Connection]] = []
+        self._open = 0
+        self._free = asyncio.Semaphore(connections_max)
+        self._closed = False
+
+    async def connect(self, *, name: str = "") -> Connection:
+        """A connection of its own, outside the pool (LISTEN, migrations); the caller closes it."""
+        return await asyncpg.connect(
+            self.dsn,
+            statement_cache_size=STATEMENTS_CACHED_MAX,
+            max_cached_statement_lifetime=0,
+            server_settings={
+                "application_name": name or self.application,
+                "idle_in_transaction_session_timeout": "5s",
+                "jit": "off",
+            },
+        )
+
+    @asynccontextmanager
+    async def lend(self, role: str) -> AsyncIterator[Connection]:
+        """A connection that speaks as `role` until the block ends."""
+        await self._free.acquire()
+        connection: Connection | None = None
+        try:
+            connection = await self._take(role)
+            yield connection
+        finally:
+            if connection is not None:
+                await self._give_back(role, connection)
+            self._free.release()
+
+    async def _take(self, role: str) -> Connection:
+        idle = self._idle
+        for index in range(len(idle) - 1, -1, -1):
+            if idle[index][0] == role:
+                connection = idle.pop(index)[1]
+                if not connection.is_closed():
+                    return connection
+                self._open -= 1
+                break
+        if self._open >= self.connections_max and idle:
+            _, connection = idle.pop(0)  # the coldest
+            if not connection.is_closed():
+                await self._speak_as(connection, role)
+                return connection
+            self._open -= 1
+        self._open += 1
+        try:
+            connection = await self.connect()
+            await self._speak_as(connection, role)
+        except BaseException:
+            self._open -= 1
+            raise
+        return connection
+
+    async def _speak_as(self, connection: Connection, role: str) -> None:
+        assert ROLE.fullmatch(role), role
+        await connection.execute(f"SET ROLE {role}")
+
+    async def _give_back(self, role: str, connection: Connection) -> None:
+        if connection.is_closed() or self._closed:
+            self._open -= 1
+            connection.terminate()
+            return
+        if connection.is_in_transaction():
+            # The block failed between BEGIN and COMMIT. Nothing of it may stay.
+            try:
+                await connection.execute("ROLLBACK")
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                self._open -= 1
+                connection.terminate()
+                return
+        self._idle.append((role, connection))
+
+    async def close(self) -> None:
+        """Close every idle connection; those still lent are closed when they come back."""
+        self._closed = True
+        idle, self._idle = self._idle, []
+        for _, connection in idle:
+            self._open -= 1
+            try:
+                await connection.close(timeout=2)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+                connection.terminate()

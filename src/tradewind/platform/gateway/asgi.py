@@ -1,0 +1,358 @@
+"""The application: from an ASGI scope to an answer, by the route table.
+
+The order of checks is fixed, so that a refusal costs little and tells nothing it should not: room
+in this process, path and method, credential (401), rate (429), permission (403, 404), length (413)
+and type (415) of the body, the Idempotency-Key, query and body. Nothing has been done when one of
+them refuses. Whatever goes wrong afterwards, the answer is a problem with the trace id of the logs.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from tradewind.kernel.answers import Answer, Settled
+from tradewind.kernel.problems import Problem
+from tradewind.platform.gateway import trace
+from tradewind.platform.gateway.cors import Cors
+from tradewind.platform.gateway.endpoint import (
+    NO_BODY,
+    NO_STORE,
+    SECURITY,
+    Endpoint,
+    Header,
+    Response,
+    render_refusal,
+)
+from tradewind.platform.gateway.idempotency import Fingerprints, read_key
+from tradewind.platform.gateway.limits import Limits, Verdict
+from tradewind.platform.gateway.paths import Paths
+from tradewind.platform.gateway.problems import (
+    Busy,
+    InternalError,
+    MalformedRequest,
+    MethodNotAllowed,
+    NotFound,
+    TooManyRequests,
+    Unauthenticated,
+)
+from tradewind.platform.gateway.receiving import (
+    DISCARDED_BYTES_MAX,
+    ClientGone,
+    Deadlines,
+    Receive,
+    discard,
+    read_body,
+    stream_body,
+    too_large,
+)
+from tradewind.platform.gateway.request import Request
+from tradewind.platform.gateway.routing import Route
+from tradewind.platform.gateway.validation import no_query
+from tradewind.platform.security.authentication import Credential
+from tradewind.platform.telemetry import metrics
+
+if TYPE_CHECKING:
+    from tradewind.platform.node import Node
+
+Scope = MutableMapping[str, Any]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Authenticate = Callable[[str], Awaitable[Credential | None]]
+# Given the path's parameters and the headers. Pages are open to all, and not limited.
+Page = Callable[[Mapping[str, str], Mapping[bytes, bytes]], Response]
+
+logger = structlog.get_logger(__name__)
+
+# Requests at work in one process. A request holds some 10 kB, so 40 MB; 1,000 of them may wait for
+# an order's decision, and the queues behind hold no more than a few thousand.
+REQUESTS_MAX = 4_096
+SLOW_S = 5.0
+# Repeating one of these would make it unclear which one counts.
+SINGLE_HEADERS = frozenset(
+    {b"authorization", b"content-type", b"content-encoding", b"idempotency-key", b"if-match"}
+)
+UNROUTED = "(none)"
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,64}")
+
+
+class Application:
+    """The ASGI application. `begin_drain` is called when the process is told to stop."""
+
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        node: "Node",
+        authenticate: Authenticate,
+        *,
+        limits: Limits | None,
+        pages: Sequence[tuple[str, Page]],
+        lifespan: Callable[[], AbstractAsyncContextManager[None]] | None,
+    ) -> None:
+        self.endpoints = endpoints
+        self.node = node
+        self.draining = False
+        self.running = 0
+        self._authenticate = authenticate
+        self._limits = limits
+        self._lifespan = lifespan
+        self._fingerprints = Fingerprints(node.secrets)
+        self._deadlines = Deadlines(node.settings.body_timeout_s)
+        self._cors = Cors(node.settings.cors_origins)
+        methods = sorted({endpoint.route.method for endpoint in endpoints})
+        self._tables = {
+            method: Paths([(e.route.path, e) for e in endpoints if e.route.method == method])
+            for method in methods
+        }
+        if "GET" in self._tables:
+            self._tables["HEAD"] = self._tables["GET"]
+        self._pages = Paths(pages)
+
+    def begin_drain(self) -> None:
+        """From now on ``/readyz`` says no; requests are still answered, those at work finished."""
+        self.draining = True
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection's request, or the server's lifespan."""
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        async with AsyncExitStack() as stack:
+            await receive()
+            try:
+                if self._lifespan is not None:
+                    await stack.enter_async_context(self._lifespan())
+            except Exception as error:
+                logger.exception("gateway.start_failed")
+                await send({"type": "lifespan.startup.failed", "message": str(error)})
+                return
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            self.begin_drain()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = time.perf_counter()
+        heads: list[Header] = scope["headers"]
+        headers = dict(heads)
+        begun = trace.begin(headers.get(b"traceparent"))
+        extra: list[Header] = [(b"x-request-id", request_id(headers, begun))]
+        table = self._tables.get(scope["method"])
+        found = table.find(scope["path"], scope.get("raw_path")) if table is not None else None
+        endpoint = found[0] if found is not None else None
+        self.running += 1
+        try:
+            if len(headers) != len(heads):
+                headers = joined(heads)
+            if found is None:
+                response = self._elsewhere(scope, headers)
+            else:
+                response = await self._serve(found, (headers, begun), scope, receive, extra)
+        except ClientGone:
+            return
+        except Problem as problem:
+            metrics.HTTP_REFUSED.labels(problem.code).inc()
+            response = render_refusal(problem, begun.trace_id)
+        except asyncio.CancelledError:
+            # The server's time to drain is over. The client should hear it; nobody awaits this task.
+            response = render_refusal(Busy(), begun.trace_id)
+        except Exception as error:
+            response = failed(error, scope["method"], endpoint, begun.trace_id)
+        finally:
+            self.running -= 1
+        self._measure(endpoint, response.status, time.perf_counter() - began)
+        await self._send(scope, send, response, extra)
+
+    def _measure(self, endpoint: Endpoint | None, status: int, seconds: float) -> None:
+        if endpoint is None:
+            # The method may be any word of the client's: it must not make a new series.
+            metrics.HTTP_REQUESTS.labels("*", UNROUTED, str(status)).inc()
+            return
+        endpoint.count(status).inc()
+        endpoint.seconds.observe(seconds)
+        if seconds > SLOW_S:
+            logger.info("gateway.slow", route=endpoint.route.path, status=status, seconds=seconds)
+
+    async def _send(
+        self, scope: Scope, send: Send, response: Response, extra: list[Header]
+    ) -> None:
+        status, headers, body = response
+        headers = [*headers, *extra]
+        if self._cors.origins:
+            headers.extend(self._cors.headers(scope["headers"]))
+        if status not in NO_BODY:
+            headers.append((b"content-length", b"%d" % len(body)))
+        if scope["method"] == "HEAD":
+            body = b""
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _serve(
+        self,
+        found: tuple[Endpoint, Mapping[str, str]],
+        head: tuple[Mapping[bytes, bytes], trace.Trace],
+        scope: Scope,
+        receive: Receive,
+        extra: list[Header],
+    ) -> Response:
+        """Everything between the path and the answer. Headers for any outcome go to `extra`."""
+        if self.running > REQUESTS_MAX:
+            raise Busy
+        endpoint, params = found
+        headers, begun = head
+        request = Request(
+            endpoint.route,
+            endpoint.context,
+            self.node,
+            begun,
+            fingerprints=self._fingerprints,
+            headers=headers,
+            client=scope["client"][0] if scope.get("client") else "",
+        )
+        request.params = params
+        authorization = headers.get(b"authorization")
+        if authorization is not None:
+            request.credential = await self._identify(authorization, request.client)
+        elif not endpoint.open:
+            endpoint.permit(None, None)
+        if self._limits is not None:
+            self._limit(endpoint.route.limit, request, extra)
+        parameter = endpoint.order_parameter
+        endpoint.permit(request.credential, params[parameter] if parameter else None)
+        raw = b""
+        if endpoint.reads_body:
+            await self._check_body(endpoint, headers, receive, extra)
+        if endpoint.keyed:
+            request.key = read_key(headers.get(b"idempotency-key"), endpoint.route.keyed)
+        bytes_max = endpoint.route.body_bytes_max
+        if endpoint.route.streamed:
+            request.chunks = stream_body(receive, self._deadlines, bytes_max=bytes_max)
+        elif endpoint.reads_body:
+            raw = await read_body(receive, self._deadlines, bytes_max=bytes_max)
+        query_string = scope["query_string"]
+        if endpoint.query is not None:
+            request.query = endpoint.query.read(query_string)
+        elif query_string:
+            no_query(query_string)
+        if endpoint.body is not None:
+            request.body = endpoint.body.read(raw)
+        answer: Answer | Settled = await endpoint.route.handler(request)
+        return endpoint.render(answer)
+
+    async def _check_body(
+        self,
+        endpoint: Endpoint,
+        headers: Mapping[bytes, bytes],
+        receive: Receive,
+        extra: list[Header],
+    ) -> None:
+        """Refuse a body by its head: too long, or of a type that the route does not read."""
+        length = int(headers.get(b"content-length", b"0"))
+        if length > endpoint.route.body_bytes_max:
+            if length > DISCARDED_BYTES_MAX:
+                extra.append((b"connection", b"close"))
+            else:
+                await discard(receive, self._deadlines, bytes_max=length)
+            raise too_large(endpoint.route.body_bytes_max)
+        if length or b"transfer-encoding" in headers:
+            endpoint.check_media_type(
+                headers.get(b"content-type"), headers.get(b"content-encoding")
+            )
+
+    async def _identify(self, authorization: bytes, client: str) -> Credential:
+        """Who the bearer is. Raises `Unauthenticated`, `TooManyRequests` for who keeps guessing."""
+        kind, _, token = authorization.partition(b" ")
+        credential = None
+        if kind.lower() == b"bearer" and token:
+            credential = await self._authenticate(token.strip().decode("latin-1"))
+        if credential is not None:
+            return credential
+        if self._limits is not None:
+            verdict = self._limits.take("refused", client, keyed=False)
+            if not verdict.allowed:
+                raise over(verdict)
+        raise Unauthenticated("This credential is not known, or not valid any more.", wrong=True)
+
+    def _limit(self, name: str, request: Request, extra: list[Header]) -> None:
+        """Count the request, tell the caller where he stands, and stop him where he is over."""
+        assert self._limits is not None
+        credential = request.credential
+        caller = request.client if credential is None else credential.id
+        verdict = self._limits.take(name, caller, keyed=credential is not None)
+        quoted = f'"{name}"'
+        extra.append((b"ratelimit-policy", f"{quoted};{verdict.policy.header}".encode()))
+        extra.append((b"ratelimit", f"{quoted};r={verdict.remaining};t={verdict.reset_s}".encode()))
+        if not verdict.allowed:
+            raise over(verdict)
+
+    def _elsewhere(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Response:
+        """What is no route of the API: pages, preflights, wrong methods, and nothing."""
+        method, path, raw_path = scope["method"], scope["path"], scope.get("raw_path")
+        allowed = {name for name, table in self._tables.items() if table.find(path, raw_path)}
+        page = self._pages.find(path, raw_path)
+        if page is not None:
+            if method in ("GET", "HEAD"):
+                return page[0](page[1], headers)
+            allowed |= {"GET", "HEAD"}
+        if not allowed:
+            raise NotFound(f"There is nothing at {path[:200]}.")
+        allow = ", ".join(sorted(allowed | {"OPTIONS"}))
+        if method == "OPTIONS":
+            preflight = self._cors.preflight(headers, allow)
+            return Response(204, [*SECURITY, NO_STORE, (b"allow", allow.encode()), *preflight], b"")
+        problem = MethodNotAllowed(f"This path takes {allow}.")
+        problem.headers["allow"] = allow
+        raise problem
+
+
+def failed(error: Exception, method: str, endpoint: Endpoint | None, trace_id: str) -> Response:
+    """The answer to a request that met a bug: what happened goes to the log, its id to the client."""
+    logger.error(
+        "gateway.failed",
+        trace_id=trace_id,
+        method=method,
+        route=endpoint.route.path if endpoint else UNROUTED,
+        exc_info=error,
+    )
+    problem = InternalError("This is our fault, not yours. Name the trace_id when you report it.")
+    return render_refusal(problem, trace_id)
+
+
+def over(verdict: Verdict) -> TooManyRequests:
+    """The refusal of a caller who is over a limit."""
+    policy = verdict.policy
+    return TooManyRequests(
+        f"At most {policy.quota} requests in {policy.window_s} s. "
+        f"Come back in {verdict.reset_s} s.",
+        headers={"retry-after": str(verdict.reset_s)},
+    )
+
+
+def joined(heads: Sequence[Header]) -> dict[bytes, bytes]:
+    """Repeated headers as one, separated by commas; some must not be repeated."""
+    headers: dict[bytes, bytes] = {}
+    for name, value in heads:
+        if name not in headers:
+            headers[name] = value
+        elif name in SINGLE_HEADERS:
+            raise MalformedRequest(f"The header {name.decode('latin-1')} stands twice.")
+        else:
+            headers[name] += b", " + value
+    return headers
+
+
+def request_id(headers: Mapping[bytes, bytes], begun: trace.Trace) -> bytes:
+    """The caller's X-Request-Id where it is harmless, else the trace id."""
+    given = headers.get(b"x-request-id")
+    if given is not None and REQUEST_ID.fullmatch(given):
+        return given
+    return begun.trace_id.encode()

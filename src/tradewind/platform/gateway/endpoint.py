@@ -1,0 +1,157 @@
+"""A route made ready: everything that can be known before a request is worked out once."""
+
+from typing import NamedTuple
+
+import msgspec
+from prometheus_client import Counter, Histogram
+
+from tradewind.kernel.answers import Answer, Settled
+from tradewind.kernel.problems import Problem
+from tradewind.platform.gateway.problems import (
+    Forbidden,
+    NotFound,
+    Unauthenticated,
+    UnsupportedMediaType,
+    render_problem,
+)
+from tradewind.platform.gateway.routing import Anyone, Keyed, OrderHolder, Route, Scope
+from tradewind.platform.gateway.validation import Body, Query, lenient_structs
+from tradewind.platform.security.authentication import Credential
+from tradewind.platform.telemetry import metrics
+
+Header = tuple[bytes, bytes]
+
+PROBLEM_JSON = b"application/problem+json"
+# On every answer. A page adds a Content-Security-Policy; JSON is never rendered.
+SECURITY: tuple[Header, ...] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+)
+NO_STORE: Header = (b"cache-control", b"no-store")
+REPLAYED: Header = (b"idempotent-replayed", b"true")
+NO_BODY = frozenset({204, 304})
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Response(NamedTuple):
+    """An answer as it goes out, but for what is added to all: length and request id."""
+
+    status: int
+    headers: list[Header]
+    body: bytes
+
+
+class Endpoint:
+    """One operation of the API, ready to serve."""
+
+    def __init__(self, route: Route, context: str) -> None:
+        lenient = lenient_structs(route.body) if route.body is not None else []
+        assert not lenient, (
+            f"{route.method} {route.path}: {', '.join(lenient)} would drop unknown fields in "
+            "silence; declare forbid_unknown_fields=True"
+        )
+        assert route.body is None or not route.streamed, f"{route.path} streams or decodes"
+        self.route = route
+        self.context = context
+        self.body = Body(route.body) if route.body is not None else None
+        self.query = Query(route.query) if route.query is not None else None
+        self.reads_body = route.body is not None or route.streamed
+        self.keyed = route.keyed is not Keyed.NO
+        self.open = isinstance(route.permission, Anyone)
+        self._media_types = frozenset(name.encode() for name in route.media_types)
+        self._heads: dict[tuple[int, str], list[Header]] = {}
+        self.seconds: Histogram = metrics.HTTP_SECONDS.labels(route.method, route.path)
+        self._counts: dict[int, Counter] = {}
+
+    def count(self, status: int) -> Counter:
+        """The counter of answers with this status."""
+        found = self._counts.get(status)
+        if found is None:
+            found = metrics.HTTP_REQUESTS.labels(self.route.method, self.route.path, str(status))
+            self._counts[status] = found
+        return found
+
+    def permit(self, credential: Credential | None, order_id: str | None) -> None:
+        """Raise unless this caller may use the route; `order_id` is that of the path, if any."""
+        permission = self.route.permission
+        if isinstance(permission, Anyone):
+            return
+        if credential is None:
+            raise Unauthenticated("Send an API key: Authorization: Bearer tw_live_...")
+        if isinstance(permission, Scope):
+            if not credential.may(permission.name):
+                raise Forbidden(
+                    f"This needs the scope {permission.name}.", required_scope=permission.name
+                )
+        elif isinstance(permission, OrderHolder):
+            holds = credential.order_id is not None and credential.order_id == order_id
+            if not holds and not credential.may(permission.scope):
+                # Whether the order exists is nobody's business but its holder's.
+                raise NotFound
+
+    @property
+    def order_parameter(self) -> str | None:
+        """The path parameter that names the order a token must open."""
+        permission = self.route.permission
+        return permission.parameter if isinstance(permission, OrderHolder) else None
+
+    def check_media_type(self, content_type: bytes | None, encoding: bytes | None) -> None:
+        """Raise `UnsupportedMediaType` unless the route reads such a body. None given: its first."""
+        if encoding is not None and encoding.strip().lower() != b"identity":
+            raise UnsupportedMediaType("Compressed bodies are not read here.")
+        if content_type is None or content_type in self._media_types:
+            return
+        name, _, rest = content_type.partition(b";")
+        allowed = ", ".join(self.route.media_types)
+        if name.strip().lower() not in self._media_types:
+            raise UnsupportedMediaType(f"Send the body with Content-Type: {allowed}.")
+        for parameter in rest.lower().split(b";"):
+            key, _, value = parameter.strip().partition(b"=")
+            if key == b"charset" and value.strip(b'"') not in (b"utf-8", b"utf8", b"us-ascii"):
+                raise UnsupportedMediaType("Bodies are read as UTF-8 only.")
+
+    def render(self, answer: Answer | Settled) -> Response:
+        """A handler's answer in bytes."""
+        if isinstance(answer, Settled):
+            return render_settled(answer)
+        body = answer.body
+        if body is None:
+            raw = b""
+        elif isinstance(body, bytes):
+            raw = body
+        else:
+            raw = _encode(body)
+        headers = self._head(answer.status, answer.media_type if raw else "").copy()
+        for name, value in answer.headers.items():
+            headers.append((name.lower().encode("latin-1"), value.encode("latin-1")))
+        return Response(answer.status, headers, raw)
+
+    def _head(self, status: int, media_type: str) -> list[Header]:
+        found = self._heads.get((status, media_type))
+        if found is None:
+            cached = status in (200, 304) and self.route.method == "GET"
+            found = [*SECURITY]
+            found.append((b"cache-control", self.route.cache.encode()) if cached else NO_STORE)
+            if media_type:
+                found.append((b"content-type", media_type.encode()))
+            self._heads[status, media_type] = found
+        return found
+
+
+def render_settled(answer: Settled) -> Response:
+    """A kept answer: the same bytes as the first time, and whether this is a repetition."""
+    headers = [*SECURITY, NO_STORE]
+    for name, value in answer.headers.items():
+        headers.append((name.lower().encode("latin-1"), value.encode("latin-1")))
+    if answer.replayed:
+        headers.append(REPLAYED)
+    return Response(answer.status, headers, answer.body)
+
+
+def render_refusal(problem: Problem, trace_id: str) -> Response:
+    """A problem in bytes."""
+    headers = [*SECURITY, NO_STORE, (b"content-type", PROBLEM_JSON)]
+    for name, value in problem.headers.items():
+        headers.append((name.lower().encode("latin-1"), value.encode("latin-1")))
+    return Response(problem.status, headers, render_problem(problem, trace_id))

@@ -1,0 +1,213 @@
+"""The platform's own problems: what can be wrong with a request before a context sees it."""
+
+import msgspec
+
+from tradewind.kernel.problems import FieldError, Problem
+from tradewind.platform.bus.batcher import Busy, OutcomeUnknown
+from tradewind.platform.bus.idempotency import IdempotencyInFlight, IdempotencyKeyReused
+from tradewind.platform.security.authentication import KeysUnavailable
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+class InternalError(Problem):
+    """Something nobody expected; the trace id finds it in the logs."""
+
+    status = 500
+    code = "internal_error"
+    title = "Something went wrong on our side."
+
+
+class NotFound(Problem):
+    """No such path, or no such thing for this caller: both look the same from outside."""
+
+    status = 404
+    code = "not_found"
+    title = "There is nothing here."
+
+
+class MethodNotAllowed(Problem):
+    """The path exists; ``Allow`` says for which methods."""
+
+    status = 405
+    code = "method_not_allowed"
+    title = "This path does not take that method."
+
+
+class NotAcceptable(Problem):
+    """The caller accepts none of the media types there are."""
+
+    status = 406
+    code = "not_acceptable"
+    title = "There is no such representation."
+
+
+class RequestTimeout(Problem):
+    """The body did not arrive in time. Nothing was done."""
+
+    status = 408
+    code = "request_timeout"
+    title = "The request took too long to arrive."
+
+
+class BodyTooLarge(Problem):
+    """The body is longer than the route takes. Nothing was done."""
+
+    status = 413
+    code = "body_too_large"
+    title = "The body is too large."
+
+
+class UnsupportedMediaType(Problem):
+    """The ``Content-Type`` is none that the route reads."""
+
+    status = 415
+    code = "unsupported_media_type"
+    title = "The body has a media type that is not read here."
+
+
+class HeadersTooLarge(Problem):
+    """The request line and headers together are longer than the server takes."""
+
+    status = 431
+    code = "headers_too_large"
+    title = "The request head is too large."
+
+
+class MalformedRequest(Problem):
+    """This is not HTTP as RFC 9112 writes it."""
+
+    status = 400
+    code = "malformed_request"
+    title = "This is not a valid HTTP request."
+
+
+class InvalidJson(Problem):
+    """The body is no JSON: broken, not UTF-8, nested too deep, or a key stands twice."""
+
+    status = 400
+    code = "invalid_json"
+    title = "The body is not valid JSON."
+
+
+class InvalidBody(Problem):
+    """The body is JSON, but not of the shape the route reads; ``errors`` says where."""
+
+    status = 422
+    code = "invalid_body"
+    title = "The body does not have the right shape."
+
+
+class InvalidQuery(Problem):
+    """A query parameter is unknown, repeated or out of its range; ``errors`` names it."""
+
+    status = 400
+    code = "invalid_query"
+    title = "A query parameter is not right."
+
+
+class IdempotencyKeyRequired(Problem):
+    """The route makes something that must not be made twice, so it needs a key."""
+
+    status = 400
+    code = "idempotency_key_required"
+    title = "This request needs an Idempotency-Key header."
+
+
+class IdempotencyKeyInvalid(Problem):
+    """A key is 1 to 255 printable ASCII characters."""
+
+    status = 400
+    code = "idempotency_key_invalid"
+    title = "The Idempotency-Key header is not usable."
+
+
+class Unauthenticated(Problem):
+    """No credential, or one that is wrong, expired or revoked."""
+
+    status = 401
+    code = "unauthenticated"
+    title = "A valid credential is needed."
+
+    def __init__(self, detail: str = "", *, wrong: bool = False) -> None:
+        challenge = 'Bearer realm="tradewind"' + (', error="invalid_token"' if wrong else "")
+        super().__init__(detail, headers={"www-authenticate": challenge})
+
+
+class Forbidden(Problem):
+    """The credential is good, and does not allow this."""
+
+    status = 403
+    code = "forbidden"
+    title = "The credential does not allow this."
+
+
+class TooManyRequests(Problem):
+    """The caller is over its rate; ``Retry-After`` says when to come back."""
+
+    status = 429
+    code = "too_many_requests"
+    title = "Too many requests."
+
+
+class PreconditionFailed(Problem):
+    """``If-Match`` names another version than the current one: read again, then decide."""
+
+    status = 412
+    code = "precondition_failed"
+    title = "The resource has changed."
+
+
+class PreconditionRequired(Problem):
+    """The route changes only what the caller has seen: send ``If-Match``."""
+
+    status = 428
+    code = "precondition_required"
+    title = "This request needs an If-Match header."
+
+
+# What any route may answer, whatever it does.
+ANYWHERE: tuple[type[Problem], ...] = (TooManyRequests, Busy, InternalError)
+
+GATEWAY_PROBLEMS: tuple[type[Problem], ...] = (
+    BodyTooLarge,
+    Busy,
+    Forbidden,
+    HeadersTooLarge,
+    IdempotencyInFlight,
+    IdempotencyKeyInvalid,
+    IdempotencyKeyRequired,
+    IdempotencyKeyReused,
+    InternalError,
+    InvalidBody,
+    InvalidJson,
+    InvalidQuery,
+    KeysUnavailable,
+    MalformedRequest,
+    MethodNotAllowed,
+    NotAcceptable,
+    NotFound,
+    OutcomeUnknown,
+    PreconditionFailed,
+    PreconditionRequired,
+    RequestTimeout,
+    TooManyRequests,
+    Unauthenticated,
+    UnsupportedMediaType,
+)
+
+
+def render_problem(problem: Problem, trace_id: str | None = None) -> bytes:
+    """The body of a problem: the same bytes for the same problem, so that it can be kept."""
+    return _encode(problem.document(trace_id=trace_id))
+
+
+def invalid_query(name: str, message: str) -> InvalidQuery:
+    """The refusal of one query parameter."""
+    return InvalidQuery(f"{name}: {message}", errors=(FieldError(name, message),))
+
+
+def invalid_body(pointer: str, message: str) -> InvalidBody:
+    """The refusal of one place in the body, by its JSON pointer (empty: the body itself)."""
+    where = pointer or "The body"
+    return InvalidBody(f"{where}: {message}", errors=(FieldError(pointer, message),))

@@ -1,0 +1,67 @@
+"""Routes as data, and what a route handler is given."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
+
+from tradewind.kernel.answers import Answer
+from tradewind.kernel.problems import Problem
+
+if TYPE_CHECKING:
+    from tradewind.platform.gateway.request import Request
+
+JSON_BODY_BYTES_MAX = 1024 * 1024
+STREAMED_BODY_BYTES_MAX = 1024 * 1024 * 1024
+
+
+class Anyone(Struct, frozen=True):
+    """Open to anonymous callers. A wrong credential is still refused with 401."""
+
+
+class Scope(Struct, frozen=True):
+    """Needs a credential with this scope, e.g. ``orders:read``."""
+
+    name: str
+
+
+class OrderHolder(Struct, frozen=True):
+    """Needs the order token of the order in the path parameter, or the scope. Others get 404."""
+
+    parameter: str
+    scope: str
+
+
+Permission = Anyone | Scope | OrderHolder
+
+
+class Keyed(Enum):
+    """Whether a route takes an Idempotency-Key."""
+
+    NO = "no"  # GET, PUT: safe to repeat as they are
+    ACCEPTED = "accepted"
+    REQUIRED = "required"  # 400 without: an order, payment, refund or return is made
+
+
+class Route(Struct, frozen=True, kw_only=True):
+    """One operation of the API: everything the gateway, OpenAPI, limits and docs need to know."""
+
+    method: str
+    path: str  # "/v1/orders/{order_id}"; "{sku:path}" may contain slashes
+    handler: Callable[["Request"], Awaitable[Answer]]
+    summary: str  # one sentence; the handler's docstring is the description
+    permission: Permission
+    body: Any = None  # a Struct type: decoded and validated; None: no body is read
+    query: type[Struct] | None = None  # one field per query parameter; unknown ones are refused
+    answers: Mapping[int, Any] = field(
+        default_factory=lambda: {200: None}
+    )  # status -> Struct type of the body
+    problems: tuple[type[Problem], ...] = ()
+    keyed: Keyed = Keyed.NO
+    limit: str = "standard"  # a rate-limit class of the settings
+    cache: str = "no-store"  # the Cache-Control of a 200
+    streamed: bool = False  # the handler reads request.stream() itself, in constant memory
+    media_types: tuple[str, ...] = ("application/json",)
+    body_bytes_max: int = JSON_BODY_BYTES_MAX
+    tag: str = ""

@@ -1,0 +1,344 @@
+"""A running process of the platform: its database, log, queues, vault and secrets in one place.
+
+The node knows no context. It is told which handlers stand behind which commands, which consumers,
+sweeps and clients it runs, and does the rest: `app.py` is the only caller of `Node(...)`.
+"""
+
+import asyncio
+import contextvars
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+from msgspec import Struct
+
+from tradewind.kernel.messages import Command, Decision, Event, Position
+from tradewind.kernel.problems import Problem
+from tradewind.platform.bus import delivery, feed, timers
+from tradewind.platform.bus.answers import WaitingRoom
+from tradewind.platform.bus.batcher import Batcher
+from tradewind.platform.bus.consumer import Work
+from tradewind.platform.bus.delivery import Done, Handler, Unit, Workplace
+from tradewind.platform.bus.log import END_OF_XID, Vocabulary
+from tradewind.platform.bus.members import (
+    ANSWERS_CHANNEL,
+    LOG_CHANNEL,
+    Members,
+    behind,
+)
+from tradewind.platform.bus.reader import Reader
+from tradewind.platform.database.clock import Clock
+from tradewind.platform.database.pool import Pool
+from tradewind.platform.database.transaction import Snapshot, Transaction
+from tradewind.platform.security.secrets import Secrets
+from tradewind.platform.settings import Settings
+from tradewind.platform.vault.vault import Vault
+
+logger = structlog.get_logger(__name__)
+
+TIMERS_PUMPED_EVERY_S = 0.5
+# What the commands of this request put on the log: partition -> xid. See `caught_up`.
+WRITTEN: contextvars.ContextVar[dict[int, int] | None] = contextvars.ContextVar(
+    "tradewind_written", default=None
+)
+CAUGHT_UP_LOOK_S = 0.01
+
+
+class CommandPlan(Struct, frozen=True):
+    """Who decides a kind of command."""
+
+    command: type[Command]
+    context: str
+    handler: Handler
+
+
+class ConsumerPlan(Struct, frozen=True):
+    """A consumer this process runs."""
+
+    context: str
+    name: str
+    handler: Handler
+    events: tuple[type[Event], ...]
+    batch_max: int
+
+
+class SweepPlan(Struct, frozen=True):
+    """Work that time brings."""
+
+    context: str
+    name: str
+    every_s: float
+    handler: Callable[[Transaction], Awaitable[Decision]]
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """Everything a node runs, put together by the composition root."""
+
+    commands: Sequence[CommandPlan]
+    consumers: Sequence[ConsumerPlan]
+    sweeps: Sequence[SweepPlan]
+    clients: Mapping[type[Struct], Callable[["Node", Sequence[Any]], Awaitable[None]]]
+    announced: Sequence[type[Event]]  # public: they reach the feed
+    sources: Mapping[str, tuple[str, ...]]  # topic -> sources
+
+
+class Node:
+    """A process at work. `start()` it, `submit` commands, `reading()` for queries, `stop()` it."""
+
+    def __init__(self, settings: Settings, plan: Plan, *, dsn: str, secrets: Secrets) -> None:
+        self.settings = settings
+        self.plan = plan
+        self.secrets = secrets
+        self.clock = Clock()
+        self.pool = Pool(dsn, connections_max=settings.connections_max - 1, application="tradewind")
+        self.vault = Vault(self.pool, secrets)
+        self.answers = WaitingRoom(self.pool, waiting_max=settings.waiting_max)
+        self.workplace = Workplace(
+            pool=self.pool, clock=self.clock, settings=settings, committed=self._committed
+        )
+        self.vocabulary = Vocabulary(
+            [*plan.announced, *(event for c in plan.consumers for event in c.events)]
+        )
+        self.works = [self._work(c) for c in plan.consumers] + [self._sequencer()]
+        self.reader = Reader(
+            self.pool, self.vocabulary, self.works, poll_floor_s=settings.poll_floor_ms / 1000
+        )
+        self.members = Members(
+            self.pool,
+            self.clock,
+            self.works,
+            lease_s=settings.lease_s,
+            heard=self._heard,
+            passed=lambda: self.reader.cursor,
+        )
+        self.batchers = {
+            c.command: Batcher(
+                context=c.context,
+                handler=c.handler,
+                workplace=self.workplace,
+                room=self.answers,
+                queue_max=settings.batch_queue_max,
+            )
+            for c in plan.commands
+        }
+        for work in self.works:
+            work.lost = self.members.hurry.set
+        self.ready = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self._client_tasks: set[asyncio.Task[None]] = set()
+
+    def _work(self, plan: ConsumerPlan) -> Work:
+        return Work(
+            context=plan.context,
+            name=plan.name,
+            handler=plan.handler,
+            events=plan.events,
+            workplace=self.workplace,
+            batch_max=plan.batch_max,
+        )
+
+    def _sequencer(self) -> Work:
+        return Work(
+            context="bus",
+            name=feed.SEQUENCER,
+            handler=feed.number,
+            events=self.plan.announced,
+            workplace=self.workplace,
+            batch_max=feed.BATCH_MAX,
+            whole=True,
+            raw=True,
+        )
+
+    # -- life
+
+    async def start(self) -> None:
+        """Join the others and begin to work; returns when commands can be taken."""
+        await self.members.tick()
+        self._spawn("members", self.members.run())
+        self._spawn("reader", self.reader.run())
+        self._spawn("answers", self.answers.run())
+        self._spawn("timers", self._pump_timers())
+        self._spawn("retries", self._retry_dead_letters())
+        for work in self.works:
+            self._spawn(work.name, work.run())
+        for sweep in self.plan.sweeps:
+            self._spawn(f"{sweep.context}.{sweep.name}", self._sweep(sweep))
+        self.ready = True
+
+    async def stop(self) -> None:
+        """Answer who waits, finish what runs, say good-bye."""
+        self.ready = False
+        self.answers.close()
+        for work in self.works:
+            try:
+                async with asyncio.timeout(2):
+                    await work.gate.acquire()
+            except TimeoutError:
+                logger.warning("node.slow_stop", consumer=work.name)
+        for task in [*self._tasks, *self._client_tasks]:
+            task.cancel()
+        await asyncio.gather(*self._tasks, *self._client_tasks, return_exceptions=True)
+        await self.members.leave()
+        await self.pool.close()
+
+    def _spawn(self, name: str, work: Awaitable[None]) -> None:
+        async def guarded() -> None:
+            try:
+                await work
+            except asyncio.CancelledError:
+                raise
+            except Exception:
+                # A loop of the platform must never end in silence: the process goes, the
+                # supervisor starts a new one, the leases move.
+                logger.exception("node.loop_died", loop=name)
+                self.ready = False
+                raise SystemExit(70) from None
+
+        self._tasks.append(asyncio.create_task(guarded(), name=name))
+
+    # -- what contexts use
+
+    @asynccontextmanager
+    async def reading(self, context: str) -> AsyncIterator[Snapshot]:
+        """Reads as the role of a context."""
+        async with self.pool.lend(f"tradewind_{context}") as connection:
+            yield Snapshot(connection, self.clock.now())
+
+    async def submit(self, command: Command) -> Any:
+        """The outcome of a command, decided in a batch; raises the `Problem` that refused it."""
+        outcome, done = await self.batchers[type(command)].submit(command)
+        if done is not None and done.partitions:
+            written = WRITTEN.get()
+            if written is None:
+                written = {}
+                WRITTEN.set(written)
+            for partition in done.partitions:
+                written[partition] = max(done.xid, written.get(partition, 0))
+        if isinstance(outcome, Problem):
+            raise outcome
+        return outcome
+
+    async def caught_up(self, consumers: Sequence[str], timeout_s: float) -> bool:
+        """Whether these consumers passed, in time, what this request's commands announced."""
+        written = WRITTEN.get()
+        if not written:
+            return True
+        until = time.monotonic() + timeout_s
+        works = {work.name: work for work in self.works}
+        while True:
+            if all(self._passed(works.get(name), written) for name in consumers):
+                return True
+            if not self.members.alone and await self._passed_elsewhere(consumers, written):
+                return True
+            if time.monotonic() > until:
+                return False
+            await asyncio.sleep(CAUGHT_UP_LOOK_S)
+
+    def _passed(self, work: Work | None, written: Mapping[int, int]) -> bool:
+        if work is None:
+            return True  # runs in another process; `_passed_elsewhere` asks the offsets
+        for partition, xid in written.items():
+            held = work.held.get(work.slot(partition))
+            if held is None or not held.ready:
+                return False
+            if held.committed.xid >= xid:
+                continue
+            if self.reader.cursor < Position(xid, END_OF_XID) or held.seen > held.committed:
+                return False
+        return True
+
+    async def _passed_elsewhere(self, consumers: Sequence[str], written: Mapping[int, int]) -> bool:
+        async with self.pool.lend("tradewind_bus") as connection:
+            return not await behind(connection, consumers, written)
+
+    # -- the feed
+
+    async def feed_page(self, *, after: int, topic: str | None, limit: int) -> feed.FeedPage:
+        """Public events behind a position."""
+        sources = None if topic is None else list(self.plan.sources.get(topic, ()))
+        async with self.pool.lend("tradewind_bus") as connection:
+            return await feed.page(connection, after=after, sources=sources, limit=limit)
+
+    async def history(self, subject: str, *, count_max: int = 500) -> list[feed.FeedEvent]:
+        """Everything that was announced about a subject."""
+        async with self.pool.lend("tradewind_bus") as connection:
+            return await feed.history(connection, subject, count_max=count_max)
+
+    # -- inside
+
+    def _committed(self, done: Done) -> None:
+        if done.partitions:
+            self.reader.ring(done.xid)
+        elif self.reader.awaited > self.reader.cursor.xid:
+            self.reader.ring()  # any end of a writer may lift the horizon
+        if done.answers:
+            self.answers.tell(done.answers)
+        if done.decision.signals:
+            self.signal(done.decision.signals)
+
+    def signal(self, signals: Sequence[Any]) -> None:
+        """Start what a decision asked for, by kind; it is a hint, a sweep finds what is lost."""
+        by_kind: dict[type[Any], list[Any]] = {}
+        for one in signals:
+            by_kind.setdefault(type(one), []).append(one)
+        for kind, group in by_kind.items():
+            task = asyncio.create_task(self._run_client(kind, group))
+            self._client_tasks.add(task)
+            task.add_done_callback(self._client_tasks.discard)
+
+    async def _run_client(self, kind: type[Any], group: Sequence[Any]) -> None:
+        try:
+            await self.plan.clients[kind](self, group)
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            logger.exception("client.failed", kind=kind.__name__, count=len(group))
+
+    def _heard(self, channel: str) -> None:
+        if channel == LOG_CHANNEL:
+            self.reader.ring()
+        elif channel == ANSWERS_CHANNEL:
+            self.answers.ring()
+        self.workplace.bells = () if self.members.alone else (LOG_CHANNEL, ANSWERS_CHANNEL)
+
+    async def _sweep(self, sweep: SweepPlan) -> None:
+        """Run a sweep, again at once while it finds work, else after its pause."""
+
+        async def handler(tx: Transaction, messages: Sequence[Any]) -> Decision:
+            return await sweep.handler(tx)
+
+        unit = Unit(context=sweep.context, handler=handler, messages=())
+        while True:
+            found = False
+            try:
+                done = await delivery.run(self.workplace, unit)
+                found = bool(done.xid)
+            except delivery.PASSING as fault:
+                logger.warning("sweep.fault", sweep=sweep.name, fault=repr(fault)[:300])
+            except Exception:
+                logger.exception("sweep.failed", context=sweep.context, sweep=sweep.name)
+            await asyncio.sleep(0.01 if found else sweep.every_s * random.uniform(0.8, 1.2))
+
+    async def _pump_timers(self) -> None:
+        while True:
+            try:
+                async with self.pool.lend("tradewind_bus") as connection:
+                    fired = await timers.fire(connection)
+                if fired:
+                    self.reader.ring()
+            except delivery.PASSING as fault:
+                logger.warning("timers.fault", fault=repr(fault)[:300])
+            await asyncio.sleep(TIMERS_PUMPED_EVERY_S)
+
+    async def _retry_dead_letters(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            for work in self.works:
+                try:
+                    if work.blocked:
+                        await work.retry(self.vocabulary)
+                except (delivery.LeaseLost, *delivery.PASSING) as fault:
+                    logger.warning("retry.fault", consumer=work.name, fault=repr(fault)[:300])

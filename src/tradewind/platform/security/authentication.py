@@ -1,0 +1,278 @@
+"""Who a caller is: API keys, checked against the database once and then from memory; order tokens.
+
+Invariants: a revoked or expired key is refused in every process within `FRESH_S`; a caller with
+broken credentials is never anyone; the memory holds digests of keys, not keys.
+"""
+
+import asyncio
+import hmac
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from hashlib import sha256
+from typing import Protocol
+
+from msgspec import Struct
+
+from tradewind.kernel.ids import is_id
+from tradewind.kernel.problems import Problem
+from tradewind.platform.security.secrets import API_KEY, ID_CHARACTERS, ORDER_TOKEN, Secrets
+
+# After a revocation commits, a process may honour the key for at most this long.
+FRESH_S = 1.0
+# Revocations are asked for again after this, beside the requests: nobody waits in steady state.
+REFRESH_AFTER_S = 0.4
+# How far behind the last question each question reaches back. Covers a revocation that carried an
+# earlier time than its commit: units of work are bounded to 250 ms, clocks of hosts to seconds.
+REACH_BACK_S = 30.0
+# About 400 bytes each: 8 MB. Beyond it the entry that was read from the database first goes.
+CACHED_MAX = 20_000
+# Keys asked for in one statement; more wait for the next one.
+LOOK_UP_MAX = 256
+# `last used` is coarse, so that reading never costs a write of its own.
+USED_EVERY_S = 60.0
+LONGEST = len(API_KEY) + ID_CHARACTERS + 1 + 64
+
+
+class Credential(Struct, frozen=True):
+    """Who is calling, and what they may do."""
+
+    id: str  # "key_..." of an API key; "ord_..." of an order token's order
+    scopes: frozenset[str] = frozenset()
+    order_id: str | None = None  # the one order that the holder of an order token may see
+
+    def may(self, scope: str) -> bool:
+        """Whether this caller holds `scope`."""
+        return scope in self.scopes
+
+
+class KeyFacts(Struct, frozen=True):
+    """What is known of a key that is not revoked: all that authentication needs."""
+
+    key_id: str
+    secret_hash: bytes
+    scopes: Sequence[str]
+    expires_at: datetime | None
+
+
+class KeySource(Protocol):
+    """Where API keys are kept. Implemented by the identity context."""
+
+    async def look_up(self, key_ids: Sequence[str]) -> Sequence[KeyFacts]:
+        """The keys among `key_ids` that exist and are not revoked, expired ones included."""
+        ...
+
+    async def revoked_within(self, seconds: float) -> Sequence[str]:
+        """The ids of the keys that were revoked in the last `seconds`, by the database's clock."""
+        ...
+
+    async def mark_used(self, used_at: Mapping[str, float]) -> None:
+        """Remember when keys were last used (unix time). Best effort; called once a minute."""
+        ...
+
+
+class KeysUnavailable(Problem):
+    """Credentials cannot be checked, so nobody with one is let in."""
+
+    status = 503
+    code = "credentials_unavailable"
+    title = "Credentials cannot be checked right now."
+
+
+class Found(Struct, frozen=True):
+    """What a look-up told about one key, and when it was sent."""
+
+    asked_at: float
+    facts: KeyFacts | None
+
+
+class Known(Struct, frozen=True):
+    """A key that was verified."""
+
+    credential: Credential
+    expires_at: float | None  # unix time
+
+
+def hash_of_key(bearer: str) -> bytes:
+    """What is stored of an API key: SHA-256 of it.
+
+    A fast hash, on purpose: slow ones (argon2) make *guessing* expensive, and a secret of 256
+    random bits cannot be guessed at any speed. A slow one would cost each first request 20 ms.
+    """
+    return sha256(bearer.encode("utf-8", "surrogatepass")).digest()
+
+
+def key_id_of_bearer(bearer: str) -> str | None:
+    """The id inside an API key, or None where it has not the shape of one."""
+    if not bearer.startswith(API_KEY) or len(bearer) > LONGEST:
+        return None
+    part, separator, secret = bearer[len(API_KEY) :].partition("_")
+    key_id = f"key_{part}"
+    return key_id if separator and secret and is_id(key_id, "key") else None
+
+
+class Authenticator:
+    """Tells who a bearer is. One per process; call `close` when the process stops."""
+
+    def __init__(
+        self,
+        secrets: Secrets,
+        source: KeySource,
+        *,
+        clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._secrets = secrets
+        self._source = source
+        self._clock = clock
+        self._timer = timer
+        self._known: dict[bytes, Known] = {}
+        self._digests: dict[str, set[bytes]] = {}  # by key id: what a revocation must drop
+        self._waiting: dict[str, asyncio.Future[Found]] = {}
+        self._used_at: dict[str, float] = {}
+        self._used_written_at = timer()
+        self._fresh_at = timer()  # an empty memory knows nothing that could be outdated
+        self._failure: Exception | None = None
+        self._looking_up: asyncio.Task[None] | None = None
+        self._refreshing: asyncio.Task[None] | None = None
+        self._marking: asyncio.Task[None] | None = None
+
+    async def authenticate(self, bearer: str) -> Credential | None:
+        """Who holds `bearer` (without the word Bearer); None when nobody does.
+
+        Raises `KeysUnavailable` while the database cannot be asked.
+        """
+        if bearer.startswith(ORDER_TOKEN):
+            order_id = self._secrets.order_of_token(bearer)
+            return None if order_id is None else Credential(order_id, order_id=order_id)
+        key_id = key_id_of_bearer(bearer)
+        if key_id is None:
+            return None
+        await self._stay_fresh()
+        digest = hash_of_key(bearer)
+        known = self._known.get(digest)
+        if known is None:
+            known = await self._verify(key_id, digest)
+            if known is None:
+                return None
+        now = self._clock()
+        if known.expires_at is not None and known.expires_at <= now:
+            return None
+        self._used_at[key_id] = now
+        return known.credential
+
+    def forget(self, key_id: str) -> None:
+        """Drop a key at once, without waiting for the next question. Unknown ids are fine."""
+        for digest in self._digests.pop(key_id, ()):
+            self._known.pop(digest, None)
+
+    async def close(self) -> None:
+        """Write down what was used, and end what runs beside the requests."""
+        for task in (self._looking_up, self._refreshing, self._marking):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        for future in self._waiting.values():
+            future.cancel()
+        await self._mark_used()
+
+    async def _verify(self, key_id: str, digest: bytes) -> Known | None:
+        """Ask the database about a key that this process has not seen yet."""
+        found = await self._ask(key_id)
+        facts = found.facts
+        if facts is None or not hmac.compare_digest(facts.secret_hash, digest):
+            return None
+        known = Known(
+            Credential(key_id, frozenset(facts.scopes)),
+            None if facts.expires_at is None else facts.expires_at.timestamp(),
+        )
+        # A refresh that was sent after this look-up may have reported a revocation that the look-up
+        # did not see. Then the answer holds for this request only.
+        if found.asked_at >= self._fresh_at:
+            self._remember(key_id, digest, known)
+        return known
+
+    def _remember(self, key_id: str, digest: bytes, known: Known) -> None:
+        while len(self._known) >= CACHED_MAX:
+            oldest = next(iter(self._known))
+            self.forget(self._known[oldest].credential.id)
+        self._known[digest] = known
+        self._digests.setdefault(key_id, set()).add(digest)
+
+    async def _ask(self, key_id: str) -> Found:
+        """Facts of one key; all that are asked for at the same time share one statement."""
+        future = self._waiting.get(key_id)
+        if future is None:
+            future = asyncio.get_running_loop().create_future()
+            self._waiting[key_id] = future
+            if self._looking_up is None or self._looking_up.done():
+                self._looking_up = asyncio.create_task(self._look_up())
+        # Shielded: one caller that hangs up must not take the answer from the others.
+        return await asyncio.shield(future)
+
+    async def _look_up(self) -> None:
+        while self._waiting:
+            batch = dict(list(self._waiting.items())[:LOOK_UP_MAX])
+            asked_at = self._timer()
+            try:
+                facts = {f.key_id: f for f in await self._source.look_up(list(batch))}
+            except Exception as error:
+                for future in batch.values():
+                    future.set_exception(unavailable(error))
+                    future.exception()  # the caller may have hung up: nobody else will read it
+            else:
+                for key_id, future in batch.items():
+                    future.set_result(Found(asked_at, facts.get(key_id)))
+            for key_id in batch:
+                del self._waiting[key_id]
+
+    async def _stay_fresh(self) -> None:
+        """Drop revoked keys: beside the request while memory is fresh enough, else before it."""
+        age_s = self._timer() - self._fresh_at
+        if age_s < REFRESH_AFTER_S:
+            return
+        if not self._known:
+            self._fresh_at = self._timer()
+            return
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.create_task(self._refresh(age_s))
+        if age_s < FRESH_S:
+            return
+        await asyncio.shield(self._refreshing)
+        if self._timer() - self._fresh_at >= FRESH_S:
+            raise unavailable(self._failure)
+
+    async def _refresh(self, age_s: float) -> None:
+        """Ask what was revoked since the last time. Leaves memory stale if that fails."""
+        asked_at = self._timer()
+        try:
+            revoked = await self._source.revoked_within(age_s + REACH_BACK_S)
+        except Exception as error:
+            self._failure = error  # whoever needs fresh memory sees that it is not, and refuses
+            return
+        for key_id in revoked:
+            self.forget(key_id)
+        self._fresh_at = asked_at
+        self._failure = None
+        if asked_at - self._used_written_at >= USED_EVERY_S and (
+            self._marking is None or self._marking.done()
+        ):
+            self._used_written_at = asked_at
+            self._marking = asyncio.create_task(self._mark_used())
+
+    async def _mark_used(self) -> None:
+        used_at, self._used_at = self._used_at, {}
+        if used_at:
+            try:
+                await self._source.mark_used(used_at)
+            except Exception:
+                return  # a minute of "last used" is not worth a failed request
+
+
+def unavailable(cause: Exception | None) -> KeysUnavailable:
+    """The refusal for the time in which keys cannot be checked."""
+    problem = KeysUnavailable(
+        "The key store does not answer. Try again in a second.", headers={"Retry-After": "1"}
+    )
+    problem.__cause__ = cause
+    return problem

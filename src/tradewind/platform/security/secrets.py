@@ -1,0 +1,162 @@
+"""The server's master keys, and everything that is derived from them.
+
+One master key of 256 bits per installation. Each purpose has a key of its own (HKDF-SHA256), so
+that what one part leaks says nothing about another. There may be several masters: the first makes
+everything new, all of them verify and open what is old. That is how a master is replaced: put the
+new one in front, `Vault.rewrap`, take the old one away.
+
+Losing the masters is losing the personal data: back `server.key` up apart from the database.
+"""
+
+import base64
+import binascii
+import hmac
+import os
+from collections.abc import Sequence
+from functools import lru_cache
+from hashlib import blake2b
+from pathlib import Path
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from tradewind.kernel.ids import is_id
+from tradewind.platform.security.files import PRIVATE_FILE, folder_lock, write_private_file
+
+MASTER_BYTES = 32
+MASTERS_MAX = 8  # each one is another try for a token that does not verify
+KEY_FILE = "server.key"
+# Half of a SHA-256 code: 128 bits cannot be guessed, and 32 characters of base64 need no padding
+# at 24 bytes, so a token has one spelling only.
+MAC_BYTES = 24
+ORDER_TOKEN = "ot_"
+ID_CHARACTERS = 26
+API_KEY = "tw_live_"
+
+
+class SecretsError(Exception):
+    """The master key cannot be used; the text is for the person who runs the server."""
+
+
+class Secrets:
+    """Keys by purpose, tokens and keyed hashes. Pure computation: microseconds, no I/O."""
+
+    def __init__(self, masters: Sequence[bytes]) -> None:
+        """Take the masters, newest first."""
+        if not 1 <= len(masters) <= MASTERS_MAX:
+            raise SecretsError(f"There must be 1 to {MASTERS_MAX} master keys.")
+        if any(len(master) != MASTER_BYTES for master in masters):
+            raise SecretsError(f"A master key must be {MASTER_BYTES} bytes long.")
+        self._by_id = {key_id_of(master): master for master in masters}
+        self.key_ids = tuple(self._by_id)  # newest first
+        self.key_id = self.key_ids[0]
+
+    def __repr__(self) -> str:
+        return f"Secrets({self.key_id})"  # never a key: this may end in a log
+
+    def purpose_key(self, purpose: str, key_id: str | None = None) -> bytes:
+        """The 256-bit key for one purpose, under the newest master or the one that is named.
+
+        Raises `SecretsError` for a master that this server does not have.
+        """
+        master = self._by_id.get(key_id or self.key_id)
+        if master is None:
+            raise SecretsError(
+                f"The master key {key_id} is missing: this data was sealed under it. "
+                "Add it to server.key (or TRADEWIND_SECRET_KEY) behind the newest one."
+            )
+        return derive(master, purpose)
+
+    def keyed_hash(self, purpose: str, data: bytes) -> bytes:
+        """32 bytes that stand for `data`, and tell nothing about it to who lacks the key."""
+        return blake2b(data, key=self.purpose_key(purpose), digest_size=32).digest()
+
+    def order_token(self, order_id: str) -> str:
+        """The token whose holder may read this order. The same each time, under the same master."""
+        assert is_id(order_id, "ord"), order_id
+        mac = order_mac(self.purpose_key("order token"), order_id)
+        return f"{ORDER_TOKEN}{order_id[4:]}_{mac.decode()}"
+
+    def order_of_token(self, token: str) -> str | None:
+        """The id of the order that `token` opens; None for a forged or broken one."""
+        part, _, claimed = token.removeprefix(ORDER_TOKEN).partition("_")
+        order_id = f"ord_{part}"
+        if not token.startswith(ORDER_TOKEN) or not is_id(order_id, "ord"):
+            return None
+        mac = claimed.encode("utf-8", "surrogatepass")
+        for key_id in self.key_ids:
+            if hmac.compare_digest(
+                order_mac(self.purpose_key("order token", key_id), order_id), mac
+            ):
+                return order_id
+        return None
+
+    def api_key(self, key_id: str) -> str:
+        """The API key with this id, as its holder writes it.
+
+        Its secret is derived and not random, so it is kept nowhere: a repeated request for a new
+        key can be answered again, to the byte, and the first key's file can be written again.
+        """
+        assert is_id(key_id, "key"), key_id
+        secret = hmac.digest(self.purpose_key("api keys"), key_id.encode(), "sha256")
+        return f"{API_KEY}{key_id[4:]}_{base64.urlsafe_b64encode(secret).rstrip(b'=').decode()}"
+
+
+def order_mac(key: bytes, order_id: str) -> bytes:
+    """The message authentication code of an order's id, in base64."""
+    return base64.urlsafe_b64encode(hmac.digest(key, order_id.encode(), "sha256")[:MAC_BYTES])
+
+
+@lru_cache(maxsize=256)
+def derive(master: bytes, purpose: str) -> bytes:
+    """One purpose's key. Version 1 stands in the label: another derivation gets another number."""
+    label = b"tradewind v1 " + purpose.encode()
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=label).derive(master)
+
+
+def key_id_of(master: bytes) -> str:
+    """A short public name of a master key; it does not help to find the key."""
+    return blake2b(derive(master, "key id"), digest_size=6).hexdigest()
+
+
+def read_secrets(home: Path, secret_key: str | None = None) -> Secrets:
+    """The server's secrets: from `secret_key` (base64, several separated by commas), else the file.
+
+    The file ``server.key`` in `home` is made on the first call; of several processes that start at
+    once, one makes it and all read the same. Raises `SecretsError`.
+    """
+    if secret_key:
+        return Secrets(parse_masters(secret_key.split(","), "TRADEWIND_SECRET_KEY"))
+    path = home / KEY_FILE
+    if not path.exists():
+        with folder_lock(home):
+            if not path.exists():
+                master = base64.b64encode(os.urandom(MASTER_BYTES))
+                write_private_file(path, master + b"\n")
+    try:
+        if path.stat().st_mode & 0o077:
+            path.chmod(PRIVATE_FILE)  # copied or restored with loose rights
+        text = path.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SecretsError(f"The master key in {path} cannot be read: {error}") from error
+    return Secrets(parse_masters(text.split(), str(path)))
+
+
+def parse_masters(texts: Sequence[str], where: str) -> list[bytes]:
+    """Master keys from base64. Raises `SecretsError` naming `where`, and never the key itself."""
+    masters = []
+    for text in texts:
+        try:
+            master = base64.b64decode(text.strip(), validate=True)
+        except (binascii.Error, ValueError):
+            master = b""
+        if len(master) != MASTER_BYTES:
+            raise SecretsError(
+                f"{where} must hold {MASTER_BYTES} random bytes in base64, newest first where "
+                "there are several. `openssl rand -base64 32` makes one; restore a lost file from "
+                "its backup, because data sealed under a lost key stays unreadable."
+            )
+        masters.append(master)
+    if not masters:
+        raise SecretsError(f"{where} is empty. Restore it from its backup.")
+    return masters

@@ -1,0 +1,155 @@
+"""Every metric of the platform, declared in one place, and how they are written out.
+
+Names follow the Prometheus rules: a unit as the suffix, `_total` for counters. Labels have few
+values: routes as templates, never paths; contexts and handlers, never ids. With several web
+processes `PROMETHEUS_MULTIPROC_DIR` is set by the supervisor before this module is imported; the
+figures of all processes are then added up by whichever is asked. Where a figure must be seen per
+process, the number of the worker is a label.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, multiprocess, values
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+MEDIA_TYPE = CONTENT_TYPE_LATEST
+# The client library has read the environment by now: figures lie in memory, or in shared files.
+SHARED = values.ValueClass is not values.MutexValue
+
+REGISTRY = CollectorRegistry()
+
+# A gateway answers in milliseconds; a waiting order takes up to 30 s.
+REQUEST_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+BATCH_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
+CALL_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 10)
+
+# --- The edge -------------------------------------------------------------------------------------
+HTTP_REQUESTS = Counter(
+    "tradewind_http_requests_total",
+    "Requests answered, by route template and status.",
+    ("method", "route", "status"),
+    registry=REGISTRY,
+)
+HTTP_SECONDS = Histogram(
+    "tradewind_http_request_seconds",
+    "Time from the request's head to its answer, waiting for a decision included.",
+    ("method", "route"),
+    buckets=REQUEST_BUCKETS_S,
+    registry=REGISTRY,
+)
+HTTP_REFUSED = Counter(
+    "tradewind_http_refused_total",
+    "Requests refused before a handler saw them, by the code of the problem.",
+    ("code",),
+    registry=REGISTRY,
+)
+WAITING_REQUESTS = Gauge(
+    "tradewind_waiting_requests",
+    "Requests that wait for the decision of an order.",
+    registry=REGISTRY,
+    multiprocess_mode="livesum",
+)
+
+# --- Orders ---------------------------------------------------------------------------------------
+ORDERS_DECIDED = Counter(
+    "tradewind_orders_decided_total",
+    "Orders decided, by the worker that decided them and the outcome.",
+    ("worker", "outcome"),
+    registry=REGISTRY,
+)
+
+# --- Batches and the bus --------------------------------------------------------------------------
+BATCH_SIZE = Histogram(
+    "tradewind_batch_messages",
+    "Messages in one unit of work.",
+    ("handler",),
+    buckets=BATCH_BUCKETS,
+    registry=REGISTRY,
+)
+BATCH_SECONDS = Histogram(
+    "tradewind_batch_seconds",
+    "Time of one unit of work, commit included.",
+    ("handler",),
+    buckets=BATCH_BUCKETS_S,
+    registry=REGISTRY,
+)
+BATCH_RETRIES = Counter(
+    "tradewind_batch_retries_total",
+    "Units of work that ran again, by reason: stale read, deadlock, split, connection.",
+    ("handler", "reason"),
+    registry=REGISTRY,
+)
+QUEUE_LENGTH = Gauge(
+    "tradewind_queue_messages",
+    "Commands that wait for their batch.",
+    ("handler",),
+    registry=REGISTRY,
+    multiprocess_mode="livesum",
+)
+QUEUE_REFUSED = Counter(
+    "tradewind_queue_refused_total",
+    "Commands refused because the queue was full.",
+    ("handler",),
+    registry=REGISTRY,
+)
+BUS_LAG = Gauge(
+    "tradewind_bus_lag_seconds",
+    "Age of the oldest event that a consumer has not handled.",
+    ("consumer",),
+    registry=REGISTRY,
+    multiprocess_mode="livemax",
+)
+BUS_EVENTS = Counter(
+    "tradewind_bus_events_total",
+    "Events handled, by consumer.",
+    ("consumer",),
+    registry=REGISTRY,
+)
+HORIZON_AGE = Gauge(
+    "tradewind_bus_horizon_age_seconds",
+    "Age of the oldest writing transaction: it holds the whole bus back.",
+    registry=REGISTRY,
+    multiprocess_mode="livemax",
+)
+DEAD_LETTERS = Gauge(
+    "tradewind_dead_letters",
+    "Messages set aside because they could not be handled.",
+    ("consumer",),
+    registry=REGISTRY,
+    multiprocess_mode="livemax",
+)
+
+# --- The database and third parties ---------------------------------------------------------------
+DATABASE_WAITING = Gauge(
+    "tradewind_database_waiting",
+    "Units of work and reads that wait for a connection.",
+    registry=REGISTRY,
+    multiprocess_mode="livesum",
+)
+DATABASE_IN_USE = Gauge(
+    "tradewind_database_connections_in_use",
+    "Connections at work.",
+    registry=REGISTRY,
+    multiprocess_mode="livesum",
+)
+CALL_SECONDS = Histogram(
+    "tradewind_call_seconds",
+    "Calls to third parties, by party, operation and outcome.",
+    ("party", "operation", "outcome"),
+    buckets=CALL_BUCKETS_S,
+    registry=REGISTRY,
+)
+
+
+def exposition() -> bytes:
+    """All metrics in the text format, of all web processes where there are several."""
+    if SHARED:
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry)
+        return generate_latest(registry)
+    return generate_latest(REGISTRY)
+
+
+def forget_process(process_id: int) -> None:
+    """Drop the gauges of a web process that died. The supervisor calls it; counters stay."""
+    if SHARED:
+        multiprocess.mark_process_dead(process_id)

@@ -1,0 +1,38 @@
+"""One PostgreSQL server for the run; a fresh database for each module that asks for one."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tradewind import app
+from tradewind.testing.database import TestServer, UnitRunner
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TestServer]:
+    """The run's PostgreSQL, with a migrated template."""
+    folder: Path = tmp_path_factory.mktemp("postgres") / "data"
+    server = TestServer(folder)
+    await server.start(app.schema_sources(app.load_contexts()))
+    yield server
+    await server.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def dsn(server: TestServer) -> AsyncIterator[str]:
+    """A fresh database for one test."""
+    dsn = await server.create_database()
+    yield dsn
+    await server.drop_database(dsn)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def unit(server: TestServer) -> AsyncIterator[UnitRunner]:
+    """Units of work on a database that the tests of a module share."""
+    dsn = await server.create_database()
+    runner = UnitRunner(dsn)
+    yield runner
+    await runner.close()
+    await server.drop_database(dsn)
