@@ -47,8 +47,7 @@ STOCK_TIMES, STOCK_MORE, DOZEN = 4, 720, 12
 SHARED_WORDS_MIN = 2
 
 SMALL_WORDS = frozenset(
-    ("a", "and", "at", "by", "cm", "de", "des", "du", "for", "from", "in", "is", "it")
-    + ("of", "on", "or", "the", "to", "with")
+    "a and at by cm de des du for from in is it of on or the to with".split()  # noqa: SIM905
 )
 CAPITALS = frozenset(("DIY", "II", "LED", "TV", "UK", "USA", "VIP"))
 COLOURS = (

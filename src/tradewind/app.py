@@ -5,17 +5,31 @@ service that runs two of them does not load the libraries of the others.
 """
 
 import importlib
-from collections.abc import Sequence
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+from msgspec import Struct
+
+from tradewind import __version__
+from tradewind.contexts.catalog.commands import BeginImport, FinishImport, ImportChunk
+from tradewind.contexts.identity import context as identity
 from tradewind.kernel.messages import Event
 from tradewind.platform import bus, vault
 from tradewind.platform.context import Context
 from tradewind.platform.database.migrate import SchemaSource, migrate
 from tradewind.platform.database.pool import Pool
+from tradewind.platform.gateway import events
+from tradewind.platform.gateway.asgi import Application
+from tradewind.platform.gateway.assembly import build_app
+from tradewind.platform.gateway.limits import Limits
+from tradewind.platform.gateway.routing import Route
 from tradewind.platform.node import CommandPlan, ConsumerPlan, Node, Plan, SweepPlan
-from tradewind.platform.security.secrets import Secrets
+from tradewind.platform.security.files import write_private_file
+from tradewind.platform.security.secrets import Secrets, read_secrets
 from tradewind.platform.settings import Settings
+from tradewind.samples import files
 
 CONTEXTS = (
     "identity",
@@ -26,6 +40,11 @@ CONTEXTS = (
     "fraud",
     "notifications",
 )
+
+# Always the same import, so that a second start finds what the first one did.
+SAMPLE_IMPORT = "imp_00000000000000000000sampe0"
+SAMPLE_CHUNK_LINES = 500
+SAMPLE_COPIES_TIMEOUT_S = 30
 
 
 def load_contexts(names: Sequence[str] = CONTEXTS) -> list[Context]:
@@ -91,3 +110,92 @@ async def migrate_all(dsn: str, contexts: Sequence[Context]) -> list[str]:
 def build_node(settings: Settings, dsn: str, contexts: Sequence[Context], secrets: Secrets) -> Node:
     """A node for these contexts, not yet started."""
     return Node(settings, plan(contexts), dsn=dsn, secrets=secrets)
+
+
+def routes(contexts: Sequence[Context]) -> dict[str, Sequence[Route]]:
+    """Every route, by the context whose role it reads with."""
+    return {**{context.name: context.routes for context in contexts}, "bus": events.ROUTES}
+
+
+def create(settings: Settings) -> Application:
+    """The ASGI application of one web process; its node starts and stops with it."""
+    assert settings.database_url is not None, "whoever starts a process says where its database is"
+    contexts = load_contexts()
+    secrets = read_secrets(settings.home, settings.secret_key)
+    node = build_node(settings, settings.database_url, contexts, secrets)
+    authenticator = identity.authenticator(node)
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        await node.start()
+        try:
+            yield
+        finally:
+            await authenticator.close()
+            await node.stop()
+
+    limits = None
+    if settings.limits:
+        limits = Limits(
+            secrets.purpose_key("rate limits"), time.time, path=settings.home / "limits.table"
+        )
+    return build_app(
+        routes(contexts),
+        node,
+        authenticate=authenticator.authenticate,
+        limits=limits,
+        version=__version__,
+        unready=node.unready,
+        lifespan=lifespan,
+    )
+
+
+class Prepared(Struct, frozen=True):
+    """What preparing a database came to, in sentences."""
+
+    lines: Sequence[str]
+
+
+async def prepare(settings: Settings, dsn: str) -> Prepared:
+    """Make a database ready to serve: schemas, first key, sample shop. Safe to repeat at any time,
+    and to be killed at any moment: what is missing is done the next time.
+    """
+    contexts = load_contexts()
+    secrets = read_secrets(settings.home, settings.secret_key)
+    applied = await migrate_all(dsn, contexts)
+    lines = [f"{len(applied)} migrations applied"] if applied else []
+    node = build_node(settings, dsn, contexts, secrets)
+    try:
+        key = await identity.first_admin_key(node)
+        path = settings.home / "admin.key"
+        if key is not None and (not path.exists() or path.read_text().strip() != key):
+            write_private_file(path, f"{key}\n".encode())
+            lines.append(f"admin key written to {path}")
+        if settings.sample and (count := await load_sample(node)):
+            lines.append(f"sample shop loaded: {count:,} products")
+    finally:
+        await node.stop()
+    return Prepared(lines)
+
+
+async def load_sample(node: Node) -> int:
+    """Import the sample shop's products, from where an earlier try ended; how many were new.
+
+    The node is started only if there is something to do: the copies that orders and inventory keep
+    are then filled before the first request.
+    """
+    lines = [line.rstrip(b"\n") for line in files.product_lines()]
+    progress = await node.submit(BeginImport(import_id=SAMPLE_IMPORT))
+    if progress.lines_taken >= len(lines):
+        return 0
+    await node.start()
+    taken = progress.lines_taken
+    while taken < len(lines):
+        chunk = tuple(lines[taken : taken + SAMPLE_CHUNK_LINES])
+        progress = await node.submit(
+            ImportChunk(import_id=SAMPLE_IMPORT, first_line=taken + 1, lines=chunk)
+        )
+        taken = progress.lines_taken
+    await node.submit(FinishImport(import_id=SAMPLE_IMPORT))
+    await node.idle(SAMPLE_COPIES_TIMEOUT_S)
+    return int(progress.accepted)

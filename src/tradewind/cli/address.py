@@ -1,24 +1,15 @@
 """Where the commands that speak HTTP find the platform and their key."""
 
-import os
 import sys
 from pathlib import Path
 
 import typer
 
-from tradewind.platform.settings import Settings, SettingsError, read_settings
+from tradewind.cli.refusals import settings_in_force
 
 EXIT_CANNOT_RUN = 2
-ANY_ADDRESS = frozenset(("0.0.0.0", "::"))
-
-
-def settings_in_force() -> Settings:
-    """The settings of the environment; leaves with a sentence where they cannot be used."""
-    try:
-        return read_settings(os.environ)
-    except SettingsError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(EXIT_CANNOT_RUN) from None
+# A server that listens on every address is reached on this machine's own.
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 def api_url(url: str) -> str:
@@ -26,8 +17,7 @@ def api_url(url: str) -> str:
     if url:
         return url
     settings = settings_in_force()
-    # A server that listens everywhere is reached here.
-    host = "127.0.0.1" if settings.host in ANY_ADDRESS else settings.host
+    host = EVERYWHERE.get(settings.host, settings.host)
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 

@@ -8,6 +8,7 @@ everywhere: on the wire, in events and in the database (``COLLATE "C"``), so not
 import re
 import secrets
 import time
+from datetime import datetime
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 # Ten bits at a time: 13 look-ups instead of 26 divisions an id.
@@ -32,9 +33,12 @@ PREFIXES = {
 SHAPE = re.compile(r"[a-z]{3}_[0-7][0-9a-hjkmnp-tv-z]{25}")
 
 
-def new_id(prefix: str) -> str:
-    """A new id of the kind that `prefix` names; within one millisecond ids are unordered."""
-    unix_ms = time.time_ns() // 1_000_000
+def new_id(prefix: str, *, at: datetime | None = None) -> str:
+    """A new id of the kind that `prefix` names; within one millisecond ids are unordered.
+
+    `at` dates it: ids made before that instant sort before it.
+    """
+    unix_ms = time.time_ns() // 1_000_000 if at is None else int(at.timestamp() * 1000)
     bits = secrets.randbits(74)
     value = (
         (unix_ms << 80)

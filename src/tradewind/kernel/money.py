@@ -22,7 +22,7 @@ E4_DIGITS = 4
 AMOUNT_MINOR_MAX = 10**15
 
 
-class Amount(Struct, frozen=True):
+class Amount(Struct, frozen=True, forbid_unknown_fields=True):
     """Money as it stands on the wire: ``{"amount": "12.75", "currency": "GBP"}``."""
 
     amount: str

@@ -168,10 +168,18 @@ class Node:
             self._spawn(f"{sweep.context}.{sweep.name}", self._sweep(sweep))
         self.ready = True
 
-    async def stop(self) -> None:
-        """Answer who waits, finish what runs, say good-bye."""
+    def begin_stop(self) -> None:
+        """Take no new work from the others; answer "not yet" to everybody who waits."""
         self.ready = False
         self.answers.close()
+
+    def unready(self) -> list[str]:
+        """Why orders cannot be taken right now; nothing when they can."""
+        return [] if self.ready else ["this process has not started, or is stopping"]
+
+    async def stop(self) -> None:
+        """Answer who waits, finish what runs, say good-bye."""
+        self.begin_stop()
         for work in self.works:
             try:
                 async with asyncio.timeout(2):
@@ -236,6 +244,17 @@ class Node:
             if time.monotonic() > until:
                 return False
             await asyncio.sleep(CAUGHT_UP_LOOK_S)
+
+    async def idle(self, timeout_s: float) -> bool:
+        """Whether, in time, everything on the log has been handled by this process's consumers,
+        the events included that handling announced."""
+        until = time.monotonic() + timeout_s
+        while time.monotonic() < until:
+            seen = self.reader.cursor >= Position(self.reader.awaited, END_OF_XID)
+            if seen and not any(w.queue or w.behind or w.gate.locked() for w in self.works):
+                return True
+            await asyncio.sleep(CAUGHT_UP_LOOK_S)
+        return False
 
     def _passed(self, work: Work | None, written: Mapping[int, int]) -> bool:
         if work is None:

@@ -32,6 +32,7 @@ class About(Struct, frozen=True, kw_only=True):
     high: float | None = None
     choices: tuple[str, ...] = ()
     schemes: tuple[str, ...] = ()  # of a URL
+    secret: bool = False  # never printed
     variable: str = ""  # where it is not TRADEWIND_ + the name
 
 
@@ -57,6 +58,13 @@ class Settings(Struct, frozen=True, kw_only=True):
         About(
             text="A PostgreSQL server (15 or newer) to use in place of the embedded one.",
             schemes=("postgresql", "postgres"),
+        ),
+    ] = None
+    secret_key: Annotated[
+        str | None,
+        About(
+            text="Master keys of the server, base64, newest first; empty: the file server.key.",
+            secret=True,
         ),
     ] = None
     data_folder: Annotated[
@@ -409,7 +417,7 @@ def describe(settings: Settings) -> Sequence[Description]:
             Description(
                 name=setting.name,
                 variable=setting.variable,
-                value=without_password(as_text(value)) if setting.about.schemes else as_text(value),
+                value=shown(setting, value),
                 default=as_text(setting.default),
                 unit=setting.about.unit,
                 allowed=setting.allowed,
@@ -418,6 +426,13 @@ def describe(settings: Settings) -> Sequence[Description]:
             )
         )
     return rows
+
+
+def shown(setting: Declared, value: Any) -> str:
+    """A value as it may be seen over a shoulder."""
+    if setting.about.secret:
+        return "(set)" if value else ""
+    return without_password(as_text(value)) if setting.about.schemes else as_text(value)
 
 
 def without_password(url: str) -> str:

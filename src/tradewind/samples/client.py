@@ -23,6 +23,7 @@ BACK_OFF_S_MIN = 0.05
 BACK_OFF_S_MAX = 2.0
 # One answer may wait 30 s for a decision (semantics of Prefer: wait), and as long in a queue.
 ANSWER_TIMEOUT_S = 75
+PAGE_ITEMS_MAX = 100
 PROBLEM_BODY_BYTES_SHOWN = 200
 
 
@@ -32,6 +33,10 @@ class ShopIsGone(Exception):
 
 class AccessDenied(Exception):
     """The key is missing, wrong or has not the scope that is needed."""
+
+
+class UnexpectedAnswer(Exception):
+    """The server answered a read with something that makes no sense of it."""
 
 
 class Reply(Struct, frozen=True):
@@ -88,9 +93,13 @@ class Client:
         assert self._session is not None
         await self._session.close()
 
-    async def get(self, path: str, **params: str) -> Reply:
-        """Read; `params` whose value is empty are not sent."""
-        return await self._ask("GET", path, {k: v for k, v in params.items() if v}, None, {})
+    async def get(self, path: str, **params: str) -> Any:
+        """Read; the body. `params` whose value is empty are not sent. Raises `UnexpectedAnswer`."""
+        sent = {name: value for name, value in params.items() if value}
+        reply = await self._ask("GET", path, sent, None, {})
+        if not reply.ok:
+            raise UnexpectedAnswer(f"GET {path} was answered {reply.status} {reply.code}")
+        return reply.body
 
     async def post(self, path: str, body: Any, *, idempotency_key: str, prefer: str = "") -> Reply:
         """Write, once however often it has to be sent."""
@@ -108,6 +117,17 @@ class Client:
             self.url + path, params=params, data=chunks, headers={"Content-Type": media_type}
         ) as response:
             return await reply_of(response)
+
+    async def orders(self) -> AsyncIterator[dict[str, Any]]:
+        """Every order of the platform, newest first, page by page."""
+        cursor = ""
+        while True:
+            page = await self.get("/v1/orders", limit=str(PAGE_ITEMS_MAX), cursor=cursor)
+            for order in page["items"]:
+                yield order
+            cursor = page["next"] or ""
+            if not cursor:
+                return
 
     async def _ask(
         self,

@@ -15,10 +15,9 @@ from msgspec import Struct
 
 from tradewind.kernel.money import format_e4, format_minor, parse_minor
 from tradewind.samples.client import Client
-from tradewind.samples.history import CURRENCY, GiveBack, Part, Place, Plan
+from tradewind.samples.history import CURRENCY, Part, Place, Plan
 from tradewind.samples.replay import CAPTURED_WITHIN_S, CONFIRMED, Outcomes
 
-PAGE_ITEMS_MAX = 100
 POLL_S = 0.5
 # Refusals that a shop meets: everything else says that the replay itself went wrong.
 BUSINESS_REFUSALS = frozenset(("stock_is_short", "payment_declined", "payment_timeout"))
@@ -77,6 +76,13 @@ class Reconciliation(Struct, frozen=True):
             self.source.value_e4,
         )
         return same and all(check.equal for check in self.checks) and not self.unexpected
+
+    @property
+    def verdict(self) -> str:
+        """The result in a sentence."""
+        if self.agrees:
+            return f"All {self.source.lines:,} lines are accounted for; the platform agrees."
+        return "It does NOT agree."
 
 
 def account(plan: Plan, outcomes: Outcomes) -> tuple[Row, ...]:
@@ -153,13 +159,9 @@ def expect(plan: Plan, outcomes: Outcomes) -> Expected:
             continue
         if outcomes.given_back[action.invoice, action.order].done:
             expected.cancelled += action.whole
-            expected.refunded_minor += totals[action.order] if action.whole else amount(action)
+            refund_minor = totals[action.order] if action.whole else action.amount_minor
+            expected.refunded_minor += refund_minor
     return expected
-
-
-def amount(action: GiveBack) -> int:
-    """The amount of a partial refund."""
-    return action.amount_minor
 
 
 async def reconcile(client: Client, plan: Plan, outcomes: Outcomes) -> Reconciliation:
@@ -171,9 +173,9 @@ async def reconcile(client: Client, plan: Plan, outcomes: Outcomes) -> Reconcili
         accounted.units += row.units
         accounted.value_e4 += row.value_e4
     expected = expect(plan, outcomes)
-    orders = await all_orders(client)
+    orders = {order["id"]: order async for order in client.orders()}
     payments = await all_payments(client, orders)
-    ledger = (await client.get("/v1/ledger/balance")).body["items"]
+    ledger = (await client.get("/v1/ledger/balance"))["items"]
     return Reconciliation(
         rows=rows,
         accounted=accounted,
@@ -197,18 +199,6 @@ def unexpected(outcomes: Outcomes) -> Counter[str]:
     )
 
 
-async def all_orders(client: Client) -> dict[str, dict[str, Any]]:
-    """Every order of the platform by id, page by page."""
-    orders: dict[str, dict[str, Any]] = {}
-    cursor = ""
-    while True:
-        page = (await client.get("/v1/orders", limit=str(PAGE_ITEMS_MAX), cursor=cursor)).body
-        orders.update((order["id"], order) for order in page["items"])
-        cursor = page["next"] or ""
-        if not cursor:
-            return orders
-
-
 async def all_payments(
     client: Client, orders: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, dict[str, Any]]:
@@ -219,8 +209,7 @@ async def all_payments(
     async def read(order_id: str, payment_id: str) -> tuple[str, dict[str, Any]]:
         async with slots:
             while True:
-                reply = await client.get(f"/v1/payments/{payment_id}")
-                payment: dict[str, Any] = reply.body if reply.ok else {"status": "failed"}
+                payment: dict[str, Any] = await client.get(f"/v1/payments/{payment_id}")
                 settled = payment["status"] in SETTLED and not owes_refund(
                     orders[order_id], payment
                 )

@@ -98,8 +98,17 @@ class Pulse:
     @property
     def p95_ms(self) -> float:
         """The 95th percentile of the last answers' times."""
+        return self.percentile_ms(95)
+
+    def percentile_ms(self, percent: int) -> float:
+        """A percentile of the last answers' times."""
         ordered = sorted(self._latencies_s)
-        return ordered[int(len(ordered) * 0.95)] * 1000 if ordered else 0.0
+        return ordered[len(ordered) * percent // 100] * 1000 if ordered else 0.0
+
+    @property
+    def age_s(self) -> float:
+        """How long it has been running."""
+        return time.monotonic() - self.started_at
 
 
 async def replay(
@@ -112,12 +121,13 @@ async def replay(
     }
     outcomes = Outcomes(placed={}, given_back={})
     waiting = iter(actions)
+    known = Known(client)
 
     async def work() -> None:
         for action in waiting:
             if isinstance(action, Place):
                 begun_at = time.monotonic()
-                placed = await place(client, action)
+                placed = await place(client, action, known)
                 pulse.order_done(placed, time.monotonic() - begun_at)
                 outcomes.placed[action.invoice] = placed
                 answers[action.invoice].set_result(placed)
@@ -136,6 +146,30 @@ async def replay(
         # One worker's reason is every worker's: the first is the one to tell.
         raise errors.exceptions[0] from None
     return outcomes
+
+
+class Known:
+    """Orders placed by an earlier run whose keys the server has forgotten, by `external_id`.
+
+    Read once, when the first of them is met.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._orders: asyncio.Future[dict[str, dict[str, Any]]] | None = None
+
+    async def find(self, invoice: str) -> Mapping[str, Any] | None:
+        """The order of an invoice, or None where it is somebody else's."""
+        if self._orders is None:
+            self._orders = asyncio.ensure_future(self._read())
+        return (await self._orders).get(invoice)
+
+    async def _read(self) -> dict[str, dict[str, Any]]:
+        return {
+            order["external_id"]: order
+            async for order in self._client.orders()
+            if order.get("external_id")
+        }
 
 
 def order_body(action: Place) -> dict[str, Any]:
@@ -175,7 +209,7 @@ def wire_minor(amount_minor: int) -> dict[str, str]:
     return {"amount": format_minor(amount_minor, CURRENCY), "currency": CURRENCY}
 
 
-async def place(client: Client, action: Place) -> Placed:
+async def place(client: Client, action: Place, known: Known) -> Placed:
     """Place one order and wait for its decision."""
     reply = await client.post(
         "/v1/orders",
@@ -184,15 +218,15 @@ async def place(client: Client, action: Place) -> Placed:
         prefer=PREFER,
     )
     body: Mapping[str, Any] = reply.body if isinstance(reply.body, dict) else {}
-    if not reply.ok and not (reply.code == "external_id_taken" and body.get("order_id")):
+    if reply.code == "external_id_taken":
+        body = await known.find(action.invoice) or body
+    if "id" not in body:
         return Placed(
             confirmed=False,
             code=reply.code,
             order_id=str(body.get("order_id", "")),
             replayed=reply.replayed,
         )
-    if not reply.ok:
-        body = {"id": body["order_id"], "status": "placed"}
     if body.get("status") == "placed":
         body = await decided(client, str(body["id"]))
     return read_order(body, replayed=reply.replayed)
@@ -203,7 +237,7 @@ async def decided(client: Client, order_id: str) -> Mapping[str, Any]:
     give_up_at = time.monotonic() + DECIDED_WITHIN_S
     delay_s = POLL_S_MIN
     while True:
-        order = (await client.get(f"/v1/orders/{order_id}")).body
+        order = await client.get(f"/v1/orders/{order_id}")
         if order.get("status") != "placed" or time.monotonic() > give_up_at:
             assert isinstance(order, dict)
             return order
@@ -261,7 +295,7 @@ async def captured(client: Client, payment_id: str) -> bool:
     give_up_at = time.monotonic() + CAPTURED_WITHIN_S
     delay_s = POLL_S_MIN
     while True:
-        status = (await client.get(f"/v1/payments/{payment_id}")).body["status"]
+        status = (await client.get(f"/v1/payments/{payment_id}"))["status"]
         if status in ("captured", "partially_refunded", "refunded"):
             return True
         if status in ("voided", "declined", "failed") or time.monotonic() > give_up_at:

@@ -1,5 +1,6 @@
 """Inventory's units of work on real PostgreSQL: what they save, and what the database refuses."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import count as counting
@@ -176,7 +177,7 @@ async def assert_proven(unit: UnitRunner) -> None:
         assert await queries.shelves_counted(snapshot) > 0
 
 
-def types(events: Sequence[Event]) -> list[type[Event]]:
+def types(events: Sequence[Event]) -> list[object]:
     return [type(event) for event in events]
 
 
@@ -201,8 +202,8 @@ async def test_a_rejected_order_gives_its_units_back_once(unit: UnitRunner) -> N
     sku, order_id = fresh_sku(), new_id("ord")
     await count(unit, set_stock(sku, 3))
     await keep(unit, placed(order_id, (sku, 3)))
-    first = await keep(unit, rejected(order_id, sku))
-    assert types(first) == [StockReleased, AvailabilityChanged]
+    told: list[object] = [StockReleased, AvailabilityChanged]
+    assert types(await keep(unit, rejected(order_id, sku))) == told
     assert await keep(unit, rejected(order_id, sku), placed(order_id, (sku, 3))) == []
     assert await numbers(unit, sku) == (3, 0, 3, 0)
 
@@ -221,6 +222,33 @@ async def test_orders_of_one_batch_are_served_first_come_first_served(unit: Unit
         AvailabilityChanged,
     ]
     assert await numbers(unit, sku) == (5, 5, 0, 0)
+
+
+async def test_many_units_at_once_never_promise_more_than_there_is(unit: UnitRunner) -> None:
+    """140 buyers in simultaneous units, a count in between: exactly the sixty units are promised,
+    and every event about the sku stands in the log in its order.
+    """
+    sku, other = fresh_sku(), fresh_sku()
+    await count(unit, set_stock(sku, 30), set_stock(other, 1_000))
+
+    async def buy() -> list[Event]:
+        orders = [placed(new_id("ord"), (other, 1), (sku, 1)) for _ in range(5)]
+        return await keep(unit, *orders)
+
+    first = await asyncio.gather(*[buy() for _ in range(10)])
+    recount = asyncio.create_task(count(unit, set_stock(sku, 60, expected=30)))
+    second = await asyncio.gather(*[buy() for _ in range(10)])
+    await recount
+    late = await asyncio.gather(*[buy() for _ in range(8)])
+    served = [e for units in (*first, *second, *late) for e in units]
+    assert sum(isinstance(event, StockReserved) for event in served) == 60
+    assert await numbers(unit, sku) == (60, 60, 0, 0)
+    log = await unit.sql(
+        "SELECT sequence FROM bus.log WHERE subject = $1 ORDER BY xid, number",
+        "sku:" + sku.upper(),
+    )
+    assert [row["sequence"] for row in log] == list(range(1, len(log) + 1))
+    await assert_proven(unit)
 
 
 async def test_a_whole_life_in_one_batch(unit: UnitRunner) -> None:

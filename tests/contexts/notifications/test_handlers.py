@@ -99,10 +99,8 @@ async def test_the_mailbox_takes_both_mails_of_an_order_once(unit: UnitRunner) -
     order_id = new_id("ord")
     first = await write(unit, confirmed(order_id))
     again = await write(unit, confirmed(order_id), cancelled(order_id))
-    assert [(e.kind, e.sequence) for e in (*first.events, *again.events)] == [
-        ("confirmation", 1),
-        ("cancellation", 2),
-    ]
+    announced = [e for e in (*first.events, *again.events) if isinstance(e, MessageSent)]
+    assert [(e.kind, e.sequence) for e in announced] == [("confirmation", 1), ("cancellation", 2)]
     assert not first.signals, "there is nothing to send"
     rows = await unit.sql(
         "SELECT kind, status, via, template FROM notifications.messages"

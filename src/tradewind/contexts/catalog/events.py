@@ -15,6 +15,16 @@ def sku_key(sku: str) -> str:
     return sku.upper()
 
 
+def category_path(category: str | list[str]) -> str:
+    """How a category is written: names without spaces around them, joined by slashes.
+
+    Empty names are left out; the empty path is no category.
+    """
+    names = category.split("/") if isinstance(category, str) else category
+    stripped = (name.strip() for name in names)
+    return "/".join(name for name in stripped if name)
+
+
 class Price(Struct, frozen=True, kw_only=True):
     """What one unit costs in one currency, in ten-thousandths of its major unit."""
 

@@ -82,40 +82,193 @@ async def product_of_sku(snapshot: Snapshot, sku: str) -> Page | None:
     return await snapshot.fetch_one(PRODUCT_OF_SKU, sku_key(sku), into=Page)
 
 
-# Conditions, each with its parameters in fixed places. They are composed into one statement per
-# shape of question, so that the plan of one shape never serves another.
+# Lists, newest first
+
+# Served by the primary key, read backwards.
+LISTED = """
+    SELECT p.product_id, p.document FROM catalog.products p
+     WHERE NOT p.archived AND p.product_id < $1
+     ORDER BY p.product_id DESC LIMIT $2
+"""
+# Served by products_by_category, or by the primary key where the category is most of the shop.
+LISTED_IN_CATEGORY = """
+    SELECT p.product_id, p.document FROM catalog.products p
+     WHERE NOT p.archived AND p.product_id < $1 AND p.categories @> ARRAY[$3::text]
+     ORDER BY p.product_id DESC LIMIT $2
+"""
+# The fields of `Words`, in their order. "lamp shad" is both words, or "lamp" and what begins with
+# "shad".
 QUERY = """
-    (SELECT websearch_to_tsquery('pg_catalog.english', $1) || CASE WHEN $3 = '' THEN ''::tsquery
-            ELSE websearch_to_tsquery('pg_catalog.english', $2)
-                 && to_tsquery('pg_catalog.simple', $3) END AS query)
+    (SELECT websearch_to_tsquery('pg_catalog.english', $1)
+            || CASE WHEN $3 = '' THEN ''::tsquery
+                    ELSE websearch_to_tsquery('pg_catalog.english', $2)
+                         && to_tsquery('pg_catalog.simple', $3) END AS words)
 """
-MATCHES = """
-    (p.search @@ q.query
-     OR p.product_id = (SELECT v.product_id FROM catalog.variants v
-                         WHERE v.sku_key = $4 AND NOT v.archived))
+# Products on the shelf with these words, or with this very sku, in this category or anywhere.
+FOUND = """
+    NOT p.archived
+    AND (p.search @@ q.words
+         OR p.product_id = (SELECT v.product_id FROM catalog.variants v
+                             WHERE v.sku_key = $4 AND NOT v.archived))
+    AND ($5 = '' OR p.categories @> ARRAY[$5::text])
 """
-# Title and sku, category, attributes, description; given in the order D, C, B, A. Longer texts
-# count a little less (1); the millionths make scores whole numbers, which pages can go on from.
-SCORE = f"""
-    ((ts_rank_cd('{{0.05, 0.2, 0.4, 1.0}}', p.search, q.query, 1) * 1000000)::bigint
-     + CASE WHEN EXISTS (SELECT FROM catalog.variants v
-                          WHERE v.sku_key = $4 AND v.product_id = p.product_id
-                            AND NOT v.archived)
-            THEN {EXACT_SKU_MICRO} ELSE 0 END)
+# Served by products_by_search.
+LISTED_WITH_WORDS = f"""
+    SELECT p.product_id, p.document FROM catalog.products p, {QUERY} q
+     WHERE {FOUND} AND p.product_id < $6
+     ORDER BY p.product_id DESC LIMIT $7
 """
 
 
-def source(words: Words, category: str, *, first: int) -> tuple[str, str, list[object]]:
-    """FROM, WHERE and parameters for products on the shelf with these words in this category.
-
-    The words take $1 to $4, where there are any; `first` is the next free number otherwise.
-    """
-    tables, conditions, values = "catalog.products p", ["NOT p.archived"], []
+async def list_products(
+    snapshot: Snapshot, words: Words, category: str, *, before: str | None, count_max: int
+) -> list[ListedProduct]:
+    """Products on the shelf, newest first, from behind the id `before`."""
+    before = before or BEHIND_ALL_IDS
     if not words.is_empty:
-        tables += f", {QUERY} q"
-        conditions.append(MATCHES)
-        values = [words.whole, words.head, words.prefix, words.sku_key]
+        args = (words.whole, words.head, words.prefix, words.sku_key, category, before, count_max)
+        return await snapshot.fetch(LISTED_WITH_WORDS, *args, into=ListedProduct)
     if category:
-        conditions.append(f"p.categories @> ARRAY[${first + len(values)}::text]")
-        values.append(category)
-    return tables, " AND ".join(conditions), values
+        args_in = (before, count_max, category)
+        return await snapshot.fetch(LISTED_IN_CATEGORY, *args_in, into=ListedProduct)
+    return await snapshot.fetch(LISTED, before, count_max, into=ListedProduct)
+
+
+# Search, best first
+
+# Title and sku, category, attributes, description: given in the order D, C, B, A. A longer text
+# counts a little less (1). In whole millionths, because pages go on from a score.
+SCORE = f"""
+    (ts_rank_cd('{{0.05, 0.2, 0.4, 1.0}}', p.search, q.words, 1) * 1000000)::bigint
+    + CASE WHEN EXISTS (SELECT FROM catalog.variants v
+                         WHERE v.sku_key = $4 AND v.product_id = p.product_id AND NOT v.archived)
+           THEN {EXACT_SKU_MICRO} ELSE 0 END
+"""
+# Served by products_by_search. Documents are fetched for the page alone.
+SEARCHED = f"""
+    SELECT best.product_id, best.score, d.document
+      FROM (SELECT s.product_id, s.score
+              FROM (SELECT p.product_id, {SCORE} AS score
+                      FROM catalog.products p, {QUERY} q WHERE {FOUND}) s
+             WHERE (s.score, s.product_id) < ($6::bigint, $7::text COLLATE "C")
+             ORDER BY s.score DESC, s.product_id DESC LIMIT $8) best
+      JOIN catalog.products d ON d.product_id = best.product_id
+     ORDER BY best.score DESC, best.product_id DESC
+"""
+
+
+async def search(
+    snapshot: Snapshot,
+    words: Words,
+    category: str,
+    *,
+    before: tuple[int, str] | None,
+    count_max: int,
+) -> list[FoundProduct]:
+    """Products that have the words, best first; without words all of them, newest first."""
+    score, product_id = before or (ABOVE_ALL_SCORES, BEHIND_ALL_IDS)
+    if words.is_empty:
+        listed = await list_products(
+            snapshot, words, category, before=product_id, count_max=count_max
+        )
+        return [FoundProduct(row.product_id, 0, row.document) for row in listed]
+    return await snapshot.fetch(
+        SEARCHED,
+        words.whole,
+        words.head,
+        words.prefix,
+        words.sku_key,
+        category,
+        score,
+        product_id,
+        count_max,
+        into=FoundProduct,
+    )
+
+
+# `$1` names what to count; the commonest values of each, a tie by the alphabet.
+COUNTED = """
+    SELECT c.name, c.value, c.count
+      FROM (SELECT f.name, v.value, count(*) AS count,
+                   row_number() OVER (PARTITION BY f.name
+                                      ORDER BY count(*) DESC, v.value COLLATE "C") AS place
+              FROM p
+             CROSS JOIN unnest({names}::text[]) AS f(name)
+             CROSS JOIN LATERAL (SELECT CASE f.name WHEN 'category' THEN p.category
+                                        ELSE p.attributes ->> f.name END AS value) v
+             WHERE v.value IS NOT NULL
+             GROUP BY f.name, v.value) c
+     WHERE c.place <= {count_max} ORDER BY c.name, c.place
+"""
+# Served by products_by_category; without one it reads the whole shop.
+FACETS = f"""
+    WITH p AS (SELECT p.category, p.attributes FROM catalog.products p
+                WHERE NOT p.archived AND ($2 = '' OR p.categories @> ARRAY[$2::text]))
+    {COUNTED.format(names="$1", count_max=FACET_VALUES_MAX)}
+"""
+# Served by products_by_search.
+FACETS_WITH_WORDS = f"""
+    WITH p AS (SELECT p.category, p.attributes FROM catalog.products p, {QUERY} q WHERE {FOUND})
+    {COUNTED.format(names="$6", count_max=FACET_VALUES_MAX)}
+"""
+
+
+class FacetRow(Struct, frozen=True):
+    """How many of the products found have this value under this name."""
+
+    name: str
+    value: str
+    count: int
+
+
+async def facets(
+    snapshot: Snapshot, words: Words, category: str, names: Sequence[str]
+) -> dict[str, list[FacetValue]]:
+    """For ``category`` or any attribute: its commonest values and how many products have each."""
+    counted: dict[str, list[FacetValue]] = {name: [] for name in names}
+    if not names:
+        return counted
+    if words.is_empty:
+        rows = await snapshot.fetch(FACETS, list(names), category, into=FacetRow)
+    else:
+        args = (words.whole, words.head, words.prefix, words.sku_key, category, list(names))
+        rows = await snapshot.fetch(FACETS_WITH_WORDS, *args, into=FacetRow)
+    for row in rows:
+        counted[row.name].append(FacetValue(row.value, row.count))
+    return counted
+
+
+# Categories and imports
+
+# Served by the primary key: "Home" stands before "Home/Lighting".
+CATEGORIES = """
+    SELECT path, parent FROM catalog.categories WHERE path > $1 ORDER BY path LIMIT $2
+"""
+
+
+async def categories(snapshot: Snapshot, *, after: str, count_max: int) -> list[Category]:
+    """Categories in the order of their paths, from behind `after`."""
+    return await snapshot.fetch(CATEGORIES, after, count_max, into=Category)
+
+
+# Served by the primary keys of both.
+IMPORT = """
+    SELECT import_id, lines_taken, accepted, rejected, errors_kept, finished,
+           created_at, updated_at
+      FROM catalog.imports WHERE import_id = $1
+"""
+IMPORT_ERRORS = """
+    SELECT line, code, message FROM catalog.import_errors
+     WHERE import_id = $1 AND line <= $2 ORDER BY line LIMIT $3
+"""
+
+
+async def import_report(
+    snapshot: Snapshot, import_id: str, *, errors_max: int
+) -> tuple[ImportRow, list[LineError]] | None:
+    """An import and its first errors. Errors of lines that the row does not count yet stay out."""
+    row = await snapshot.fetch_one(IMPORT, import_id, into=ImportRow)
+    if row is None:
+        return None
+    args = (import_id, row.lines_taken, errors_max)
+    return row, await snapshot.fetch(IMPORT_ERRORS, *args, into=LineError)

@@ -19,6 +19,7 @@ class Verdict(Event, frozen=True, kw_only=True):
 
     @property
     def subject(self) -> str:
+        """The order."""
         return self.order_id
 
 

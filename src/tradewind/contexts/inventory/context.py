@@ -21,7 +21,7 @@ from tradewind.contexts.orders.events import (
 )
 from tradewind.platform.context import Consumer, Context
 
-INVENTORY = Context(
+CONTEXT = Context(
     name="inventory",
     topic="inventory-events",
     announces=(

@@ -34,9 +34,10 @@ async def keep_stock(tx: Transaction, events: Sequence[StockEvent]) -> Decision:
     Repeats are harmless: a reservation's status says what was done, a sku's row which version of
     its product was counted.
     """
-    await tx.lock("stock", skus_of(events))
+    keys = skus_of(events)
+    await tx.lock("stock", keys)
     requests = [request for event in events for request in requests_in(event)]
-    book = rules.decide(await read(tx, requests, skus_of(events), orders_of(events)), requests)
+    book = rules.decide(await read(tx, requests, keys, orders_of(events)), requests)
     save(tx, book)
     return Decision(events=book.events)
 
@@ -125,10 +126,10 @@ READ_LOCATIONS = "SELECT id, code, name, priority FROM inventory.locations ORDER
 
 
 async def read(
-    tx: Transaction, requests: Sequence[Request], keys: Iterable[str], orders: Sequence[str]
+    tx: Transaction, requests: Sequence[Request], keys: set[str], orders: Sequence[str]
 ) -> Book:
     """The rows that the requests may touch. Locations are read only where there is a choice."""
-    shelves = await tx.fetch(READ_SHELVES, list(keys), into=ShelfRow)
+    shelves = await tx.fetch(READ_SHELVES, list(keys), into=ShelfRow) if keys else []
     reservations = await tx.fetch(READ_RESERVATIONS, orders, into=ReservationRow) if orders else []
     priorities: dict[str, int] | None = None
     if any(row.location != MAIN for row in shelves) or any(

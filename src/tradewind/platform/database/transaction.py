@@ -61,6 +61,10 @@ class Snapshot:
         row = await self._connection.fetchrow(sql, *args)
         return None if row is None else into(*row)
 
+    async def fetch_values(self, sql: str, *args: Any) -> list[Any]:
+        """The first column of all rows."""
+        return [row[0] for row in await self._connection.fetch(sql, *args)]
+
     async def fetch_value(self, sql: str, *args: Any) -> Any:
         """The first column of the first row, or None."""
         return await self._connection.fetchval(sql, *args)

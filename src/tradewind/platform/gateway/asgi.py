@@ -30,6 +30,7 @@ from tradewind.platform.gateway.endpoint import (
 )
 from tradewind.platform.gateway.idempotency import Fingerprints, read_key
 from tradewind.platform.gateway.limits import Limits, Verdict
+from tradewind.platform.gateway.parameters import no_query
 from tradewind.platform.gateway.paths import Paths
 from tradewind.platform.gateway.problems import (
     Busy,
@@ -51,8 +52,6 @@ from tradewind.platform.gateway.receiving import (
     too_large,
 )
 from tradewind.platform.gateway.request import Request
-from tradewind.platform.gateway.routing import Route
-from tradewind.platform.gateway.validation import no_query
 from tradewind.platform.security.authentication import Credential
 from tradewind.platform.telemetry import metrics
 
@@ -114,6 +113,7 @@ class Application:
     def begin_drain(self) -> None:
         """From now on ``/readyz`` says no; requests are still answered, those at work finished."""
         self.draining = True
+        self.node.begin_stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection's request, or the server's lifespan."""
@@ -163,7 +163,7 @@ class Application:
             metrics.HTTP_REFUSED.labels(problem.code).inc()
             response = render_refusal(problem, begun.trace_id)
         except asyncio.CancelledError:
-            # The server's time to drain is over. The client should hear it; nobody awaits this task.
+            # The server's time to drain is over. The client shall hear it; nobody awaits the task.
             response = render_refusal(Busy(), begun.trace_id)
         except Exception as error:
             response = failed(error, scope["method"], endpoint, begun.trace_id)
@@ -315,7 +315,7 @@ class Application:
 
 
 def failed(error: Exception, method: str, endpoint: Endpoint | None, trace_id: str) -> Response:
-    """The answer to a request that met a bug: what happened goes to the log, its id to the client."""
+    """The answer to a request that met a bug: what happened goes to the log, its id goes out."""
     logger.error(
         "gateway.failed",
         trace_id=trace_id,

@@ -7,6 +7,7 @@ from prometheus_client import Counter, Histogram
 
 from tradewind.kernel.answers import Answer, Settled
 from tradewind.kernel.problems import Problem
+from tradewind.platform.gateway.parameters import Query
 from tradewind.platform.gateway.problems import (
     Forbidden,
     NotFound,
@@ -15,7 +16,7 @@ from tradewind.platform.gateway.problems import (
     render_problem,
 )
 from tradewind.platform.gateway.routing import Anyone, Keyed, OrderHolder, Route, Scope
-from tradewind.platform.gateway.validation import Body, Query, lenient_structs
+from tradewind.platform.gateway.validation import Body, lenient_structs
 from tradewind.platform.security.authentication import Credential
 from tradewind.platform.telemetry import metrics
 
@@ -97,7 +98,7 @@ class Endpoint:
         return permission.parameter if isinstance(permission, OrderHolder) else None
 
     def check_media_type(self, content_type: bytes | None, encoding: bytes | None) -> None:
-        """Raise `UnsupportedMediaType` unless the route reads such a body. None given: its first."""
+        """Raise `UnsupportedMediaType` unless the route reads such a body; none given is fine."""
         if encoding is not None and encoding.strip().lower() != b"identity":
             raise UnsupportedMediaType("Compressed bodies are not read here.")
         if content_type is None or content_type in self._media_types:

@@ -1,8 +1,8 @@
 """Under which key a request came, and what it is recognised by.
 
 A key belongs to a caller and a route: two callers may use the same key. The fingerprint covers what
-the request asks for (parameters and body, in a canonical form), so that white space and the order of
-keys in an object do not make another request of it, and another amount does.
+the request asks for (parameters and body, in a canonical form), so that white space and the order
+of keys in an object do not make another request of it, and another amount does.
 """
 
 import re
@@ -18,6 +18,7 @@ from tradewind.platform.gateway.routing import Keyed
 from tradewind.platform.security.secrets import Secrets
 
 KEY = re.compile(rb"[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?")
+KEY_CHARACTERS_MAX = 255
 FINGERPRINT_BYTES = 32
 PURPOSE = "idempotency"
 

@@ -100,5 +100,5 @@ def rank(template: str) -> tuple[tuple[int, int], ...]:
             ranks.append((0, -len(segment)))
         else:
             literal = len(PARAMETER.sub("", segment))
-            ranks.append((3 if found[2] else 2 if not literal else 1, -literal))
+            ranks.append((1 if literal else 3 if found[2] else 2, -literal))
     return tuple(ranks)

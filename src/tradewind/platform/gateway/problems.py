@@ -3,11 +3,14 @@
 import msgspec
 
 from tradewind.kernel.problems import FieldError, Problem
-from tradewind.platform.bus.batcher import Busy, OutcomeUnknown
-from tradewind.platform.bus.idempotency import IdempotencyInFlight, IdempotencyKeyReused
+from tradewind.platform.bus.batcher import Busy as Busy
+from tradewind.platform.bus.batcher import OutcomeUnknown
+from tradewind.platform.bus.idempotency import IdempotencyInFlight as IdempotencyInFlight
+from tradewind.platform.bus.idempotency import IdempotencyKeyReused as IdempotencyKeyReused
 from tradewind.platform.security.authentication import KeysUnavailable
 
-_encode = msgspec.json.Encoder(order="deterministic").encode
+# As `Problem.document` orders it; what the bus keeps of a refusal is written in the same way.
+_encode = msgspec.json.Encoder().encode
 
 
 class InternalError(Problem):

@@ -59,7 +59,7 @@ class Deadlines:
 
 
 async def next_chunk(receive: Receive, deadlines: Deadlines) -> tuple[bytes, bool]:
-    """The next piece of the body and whether there is more. Raises `RequestTimeout`, `ClientGone`."""
+    """The next piece of the body, and whether there is more. Raises `ClientGone` too."""
     task = asyncio.current_task()
     assert task is not None
     deadlines.start(task)
@@ -107,7 +107,7 @@ async def read_body(receive: Receive, deadlines: Deadlines, *, bytes_max: int) -
 async def stream_body(
     receive: Receive, deadlines: Deadlines, *, bytes_max: int
 ) -> AsyncIterator[bytes]:
-    """The body in chunks; each must arrive in time, and all together may take as long as they do."""
+    """The body in chunks: each must arrive in time, all together may take as long as they do."""
     size = 0
     more = True
     while more:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
-from tradewind.kernel.answers import Answer
+from tradewind.kernel.answers import Answer, Settled
 from tradewind.kernel.problems import Problem
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Route(Struct, frozen=True, kw_only=True):
 
     method: str
     path: str  # "/v1/orders/{order_id}"; "{sku:path}" may contain slashes
-    handler: Callable[["Request"], Awaitable[Answer]]
+    handler: Callable[["Request"], Awaitable[Answer | Settled]]
     summary: str  # one sentence; the handler's docstring is the description
     permission: Permission
     body: Any = None  # a Struct type: decoded and validated; None: no body is read

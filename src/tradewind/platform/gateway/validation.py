@@ -1,57 +1,34 @@
-"""JSON bodies and query parameters into Structs, or into problems that say where and why.
+"""JSON bodies into Structs, or into problems that say where and why.
 
 A body is read in three steps, each of which may refuse it:
 
-1. as JSON (400 `invalid_json`): broken, not UTF-8, nested too deep, NaN, or a key twice in an object;
+1. as JSON (400 `invalid_json`): broken, not UTF-8, nested too deep, NaN, a key twice in an object;
 2. its texts (422): characters that cannot be stored or shown (see `tradewind.kernel.texts`);
 3. its shape (422 `invalid_body`): a JSON pointer and a sentence for the first thing that differs.
 
-The first step decodes to plain objects, which the third converts: cheaper than decoding twice, and a
-broken body is called broken even where its beginning already had the wrong shape.
+The first step decodes to plain objects, which the third converts: cheaper than decoding twice, and
+a broken body is called broken even where its beginning already had the wrong shape.
 """
 
-import functools
 import json
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
 import msgspec
-from msgspec import Struct
 from msgspec import inspect as shapes
 
-from tradewind.kernel.problems import FieldError
 from tradewind.kernel.texts import PROSE, refused_character, why_refused
-from tradewind.platform.gateway.problems import (
-    InvalidBody,
-    InvalidJson,
-    InvalidQuery,
-    invalid_body,
-    invalid_query,
+from tradewind.platform.gateway.explaining import (
+    Where,
+    explain,
+    pointer_of,
+    shortened,
+    split_path,
 )
+from tradewind.platform.gateway.problems import InvalidBody, InvalidJson, invalid_body
 
 DEPTH_MAX = 64
-QUERY_BYTES_MAX = 8_192
-QUERY_PARAMETERS_MAX = 64
-# To name the culprit in a map we convert it key by key; beyond this many the map itself is named.
-CULPRITS_TRIED_MAX = 200
-
 ANY = "*"  # in a path: every item of a list, every value of a map
-UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*?)`", re.DOTALL)
-MISSING_FIELD = re.compile(r"Object missing required field `(.*?)`", re.DOTALL)
-STEP = re.compile(r"\[(\d+)\]|(\[\.\.\.\])|\.([^.\[]+)")
-TYPE_NAMES = {
-    "`int`": "a whole number",
-    "`float`": "a number",
-    "`str`": "a text",
-    "`bool`": "true or false",
-    "`null`": "null",
-    "`array`": "a list",
-    "`object`": "an object",
-}
-
-Where = tuple[str | int, ...]
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -96,8 +73,8 @@ def parse(raw: bytes) -> Any:
         raise InvalidJson(f"The body is nested more than {DEPTH_MAX} levels deep.") from None
     if raw.count(b"[") + raw.count(b"{") > DEPTH_MAX and is_deeper(document, DEPTH_MAX):
         raise InvalidJson(f"The body is nested more than {DEPTH_MAX} levels deep.")
-    # Every key and text has two quotes. A key that stood twice is gone from the decoded document, so
-    # written out again it has fewer. Escaped quotes differ too: then we count exactly.
+    # Every key and text has two quotes. A key that stood twice is gone from the decoded document,
+    # so written out again it has fewer. Escaped quotes differ too: then we look exactly.
     if raw.count(b'"') != _encode(document).count(b'"') or b"\\u0022" in raw:
         refuse_repeated_keys(raw)
     return document
@@ -139,7 +116,7 @@ def refuse_constant(name: str) -> Any:
 
 
 def refuse_repeated_keys(raw: bytes) -> None:
-    """Raise `InvalidJson` for an object in which a key stands twice: readers differ in which wins."""
+    """Raise `InvalidJson` for a key that is twice in an object: readers differ in which wins."""
 
     def unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
         members = dict(pairs)
@@ -258,181 +235,3 @@ def unbounded_fields(shape: Any) -> list[str]:
         if isinstance(info, shapes.StrType) and info.max_length is None and info.pattern is None:
             found.append(f"{place}: a str without max_length")
     return found
-
-
-# --- what msgspec says, in our words ----------------------------------------------------------
-
-
-def explain(error: msgspec.ValidationError, document: Any, shape: Any) -> InvalidBody:
-    """The problem for a document that has not the shape."""
-    message, where = split_path(str(error))
-    if None in where:
-        where = locate(document, shape, where)
-    for pattern, text in ((UNKNOWN_FIELD, "is not a known field"), (MISSING_FIELD, "is required")):
-        found = pattern.match(message)
-        if found:
-            return invalid_body(pointer_of((*known(where), found[1])), text)
-    return invalid_body(pointer_of(known(where)), humane(message))
-
-
-def split_path(text: str) -> tuple[str, tuple[str | int | None, ...]]:
-    """msgspec's ``Expected `int` - at `$.lines[0].quantity``` as message and place; None: any key."""
-    message, at, path = text.rpartition(" - at `")
-    if not at:
-        return text, ()
-    path = path.removesuffix("`")
-    if path.startswith("key in `"):
-        path = path.removeprefix("key in `")
-    steps: list[str | int | None] = []
-    for index, any_key, name in STEP.findall(path.removeprefix("$")):
-        steps.append(int(index) if index else None if any_key else name)
-    return message, tuple(steps)
-
-
-def locate(
-    document: Any, shape: Any, where: tuple[str | int | None, ...]
-) -> tuple[str | int | None, ...]:
-    """Put the key that is at fault in the place of the first None: try the map key by key."""
-    at = where.index(None)
-    holder = document
-    for step in where[:at]:
-        holder = holder[step]
-    if not isinstance(holder, dict) or len(holder) > CULPRITS_TRIED_MAX:
-        return where
-    for key, value in holder.items():
-        try:
-            msgspec.convert(replaced(document, where[:at], {key: value}), shape)
-        except msgspec.ValidationError as error:
-            _, found = split_path(str(error))
-            if len(found) > at and found[at] is None:
-                found = (*where[:at], key, *found[at + 1 :])
-                return locate(document, shape, found) if None in found else found
-    return where
-
-
-def replaced(document: Any, where: Sequence[Any], value: Any) -> Any:
-    """A copy of `document` with `value` at a place."""
-    if not where:
-        return value
-    copy = document.copy()
-    copy[where[0]] = replaced(document[where[0]], where[1:], value)
-    return copy
-
-
-def known(where: tuple[str | int | None, ...]) -> Where:
-    """The place as far as it is known."""
-    return where[: where.index(None)] if None in where else where  # type: ignore[return-value]
-
-
-def pointer_of(where: Sequence[str | int | None]) -> str:
-    """A place as a JSON pointer (RFC 6901)."""
-    return "".join(
-        "/" + str(step).replace("~", "~0").replace("/", "~1") for step in where if step is not None
-    )
-
-
-@functools.lru_cache(maxsize=1_024)
-def humane(message: str) -> str:
-    """``Expected `int` >= 1`` as ``must be a whole number of at least 1``."""
-    found = re.fullmatch(r"Expected (.*?), got (.*)", message, re.DOTALL)
-    if found:
-        got = "a fraction" if found[2] == "`float`" else named(found[2])
-        return f"must be {named(found[1])}, not {got}"
-    found = re.fullmatch(r"Expected `(int|float)` (>=|<=|>|<) (.*)", message)
-    if found:
-        words = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}[found[2]]
-        return f"must be {words} {found[3]}"
-    found = re.fullmatch(r"Expected `(\w+)` of length (>=|<=|==) (\d+)", message)
-    if found:
-        words = {">=": "at least", "<=": "at most", "==": "exactly"}[found[2]]
-        one = found[3] == "1"
-        unit = {"str": "character", "array": "item", "object": "member"}.get(found[1], "item")
-        return f"must have {words} {found[3]} {unit}{'' if one else 's'}"
-    found = re.fullmatch(r"Expected `str` matching regex (.*)", message, re.DOTALL)
-    if found:
-        return f"must match {found[1]}"
-    found = re.fullmatch(r"Invalid enum value (.*)", message, re.DOTALL)
-    if found:
-        return f"{shortened(found[1].strip(chr(39)))} is not one of the values allowed here"
-    return message[:1].lower() + message[1:]
-
-
-def named(types: str) -> str:
-    """``int | null`` between backticks as ``a whole number or null``."""
-    parts = [f"`{part.strip()}`" for part in types.strip("`").split("|")]
-    return " or ".join(TYPE_NAMES.get(part, part.strip("`")) for part in parts)
-
-
-def shortened(text: str) -> str:
-    """A client's text, quoted and cut, for a message."""
-    return json.dumps(text if len(text) <= 60 else text[:57] + "...")
-
-
-# --- query parameters --------------------------------------------------------------------------
-
-
-class Query:
-    """Reads the query parameters of one route into its Struct."""
-
-    def __init__(self, shape: type[Struct]) -> None:
-        self.shape = shape
-        fields = msgspec.structs.fields(shape)
-        self._known = {field.encode_name for field in fields}
-        self._empty = None if any(field.required for field in fields) else shape()
-
-    def read(self, raw: bytes) -> Any:
-        """The parameters as `shape`. Raises `InvalidQuery` with the name of the parameter."""
-        if not raw and self._empty is not None:
-            return self._empty
-        values: dict[str, str] = {}
-        for name, value in parameters(raw):
-            if name not in self._known:
-                raise invalid_query(shortened(name)[1:-1], "is not a parameter of this route")
-            if name in values:
-                raise invalid_query(name, "is given twice")
-            values[name] = value
-        try:
-            return msgspec.convert(values, self.shape, strict=False)
-        except msgspec.ValidationError as error:
-            message, where = split_path(str(error))
-            missing = MISSING_FIELD.match(message)
-            if missing:
-                raise invalid_query(missing[1], "is required") from None
-            name = str(where[0]) if where else ""
-            message = humane(message).removesuffix(", not a text")
-            raise invalid_query(name, message) from None
-
-
-def no_query(raw: bytes) -> None:
-    """The check of a route without parameters."""
-    for name, _ in parameters(raw):
-        raise invalid_query(shortened(name)[1:-1], "is not a parameter of this route")
-
-
-def parameters(raw: bytes) -> Iterator[tuple[str, str]]:
-    """Names and values of a query string. Refuses what is not UTF-8 and control characters."""
-    if not raw:
-        return
-    parts = raw.split(b"&")
-    if len(raw) > QUERY_BYTES_MAX or len(parts) > QUERY_PARAMETERS_MAX:
-        raise InvalidQuery("The query string is too long.", errors=(FieldError("", "is too long"),))
-    for part in parts:
-        if not part:
-            continue
-        name, _, value = part.partition(b"=")
-        texts = []
-        for piece in (name, value):
-            try:
-                text = unquote_to_bytes(piece.replace(b"+", b" ")).decode()
-            except UnicodeDecodeError:
-                raise invalid_query(ascii_name(name), "is not UTF-8") from None
-            character = refused_character(text)
-            if character:
-                raise invalid_query(ascii_name(name), why_refused(character))
-            texts.append(text)
-        yield texts[0], texts[1]
-
-
-def ascii_name(name: bytes) -> str:
-    """A parameter's name as it can be shown whatever it is."""
-    return name[:60].decode("ascii", "backslashreplace")

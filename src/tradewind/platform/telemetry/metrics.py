@@ -144,7 +144,7 @@ def exposition() -> bytes:
     """All metrics in the text format, of all web processes where there are several."""
     if SHARED:
         registry = CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry)
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry)
     return generate_latest(REGISTRY)
 
@@ -152,4 +152,4 @@ def exposition() -> bytes:
 def forget_process(process_id: int) -> None:
     """Drop the gauges of a web process that died. The supervisor calls it; counters stay."""
     if SHARED:
-        multiprocess.mark_process_dead(process_id)
+        multiprocess.mark_process_dead(process_id)  # type: ignore[no-untyped-call]

@@ -6,7 +6,13 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from tradewind.contexts.catalog.commands import PriceBody, ProductBody, VariantBody
-from tradewind.contexts.catalog.events import AttributeValue, Price, VariantChanged, sku_key
+from tradewind.contexts.catalog.events import (
+    AttributeValue,
+    Price,
+    VariantChanged,
+    category_path,
+    sku_key,
+)
 from tradewind.contexts.catalog.problems import InvalidProduct
 from tradewind.kernel.money import CURRENCY, parse_e4
 from tradewind.kernel.problems import FieldError
@@ -115,13 +121,6 @@ def check_category(category: str | list[str] | None, errors: list[FieldError]) -
     return path or None
 
 
-def category_path(category: str | list[str]) -> str:
-    """Names without spaces around them, joined by slashes, empty ones left out."""
-    names = category.split("/") if isinstance(category, str) else category
-    stripped = (name.strip() for name in names)
-    return "/".join(name for name in stripped if name)
-
-
 def check_attributes(
     pointer: str, attributes: Mapping[str, AttributeValue], errors: list[FieldError]
 ) -> dict[str, AttributeValue]:
@@ -138,12 +137,12 @@ def check_variant(
     pointer: str, body: VariantBody, product_title: str, errors: list[FieldError]
 ) -> VariantChanged:
     """One variant; without a title of its own it has the product's."""
-    title = body.title if body.title and body.title.strip() else product_title
+    title = body.title or ""
     check_text(f"{pointer}/sku", body.sku, errors)
     check_text(f"{pointer}/title", title, errors)
     return VariantChanged(
         sku=body.sku,
-        title=title,
+        title=title if title.strip() else product_title,
         prices=check_prices(pointer, body, errors),
         archived=False,
         attributes=check_attributes(f"{pointer}/attributes", body.attributes, errors),

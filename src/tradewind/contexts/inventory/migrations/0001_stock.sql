@@ -59,7 +59,7 @@ CREATE TABLE inventory.reservations (
     CHECK (cardinality(sku_keys) = cardinality(quantities)),
     CHECK (cardinality(locations) = cardinality(sku_keys)),
     CHECK (status IN ('refused', 'released') OR cardinality(sku_keys) > 0)
-) WITH (fillfactor = 80);
+) WITH (fillfactor = 50);
 
 CREATE TABLE inventory.movements (
     number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -1,0 +1,167 @@
+"""Orders: each decided once, in time, with the stock, the money and the mail that belong to it."""
+
+from datetime import timedelta
+
+from tradewind.checks.evidence import Evidence, Proof
+
+ALLOCATED = """
+    SELECT o.order_id AS id,
+           r.status = 'allocated' AND r.units = l.units AS ok,
+           'reservation is ' || coalesce(r.status, 'missing') || ' with '
+           || coalesce(r.units::text, 'nothing') || ', the lines want '
+           || coalesce(l.units::text, 'nothing') AS detail
+      FROM orders.orders o
+      LEFT JOIN (SELECT order_id, jsonb_object_agg(sku_key, units) AS units
+                   FROM (SELECT order_id, upper(sku) AS sku_key, sum(quantity) AS units
+                           FROM orders.lines GROUP BY order_id, upper(sku)) skus
+                  GROUP BY order_id) l USING (order_id)
+      LEFT JOIN (SELECT order_id, status, jsonb_object_agg(sku_key, units) AS units
+                   FROM (SELECT r.order_id, r.status, p.sku_key, sum(p.quantity) AS units
+                           FROM inventory.reservations r
+                          CROSS JOIN LATERAL unnest(r.sku_keys, r.quantities)
+                             AS p (sku_key, quantity)
+                          GROUP BY r.order_id, r.status, p.sku_key) skus
+                  GROUP BY order_id, status) r USING (order_id)
+     WHERE o.status = 'confirmed'
+"""
+
+
+async def a_confirmed_order_has_one_allocation_of_its_lines(evidence: Evidence) -> Proof:
+    """Exactly the units of its lines, sku by sku."""
+    return await evidence.prove("confirmed orders", ALLOCATED)
+
+
+ENDED = """
+    SELECT r.order_id AS id,
+           o.order_id IS NOT NULL
+           AND (o.status NOT IN ('rejected', 'cancelled') OR r.status IN ('refused', 'released'))
+           AS ok,
+           'order is ' || coalesce(o.status, 'unknown') || ', its reservation ' || r.status
+           AS detail
+      FROM inventory.reservations r LEFT JOIN orders.orders o USING (order_id)
+"""
+
+
+async def an_order_that_ended_holds_no_stock(evidence: Evidence) -> Proof:
+    """A rejected or cancelled order's units are free again; no reservation is without its order."""
+    return await evidence.prove("reservations", ENDED)
+
+
+# $1: how long past its deadline an order may be before its sweep must have found it.
+OPEN = """
+    SELECT order_id AS id,
+           CASE status WHEN 'placed' THEN decide_before > now() - $1::interval
+                       WHEN 'held' THEN review_before > now() - $1::interval
+                       ELSE true END AS ok,
+           'is ' || status || ' since ' || placed_at || ', was due '
+           || CASE status WHEN 'held' THEN review_before ELSE decide_before END AS detail
+      FROM orders.orders
+"""
+SLACK = timedelta(seconds=60)
+
+
+async def no_order_is_open_past_its_deadline(evidence: Evidence) -> Proof:
+    """Every order is decided by its clock, whatever was killed meanwhile."""
+    return await evidence.prove("orders", OPEN, SLACK)
+
+
+TOLD = """
+    SELECT coalesce(o.order_id, e.subject) AS id,
+           o.version = e.last AND e.placed = 1 AND e.decided <= 1 AND o.status = e.status AS ok,
+           'order is ' || coalesce(o.status, 'missing') || ' at version ' || coalesce(o.version, 0)
+           || ', its events end with ' || coalesce(e.status, 'none') || ' at '
+           || coalesce(e.last, 0) || ', placed ' || coalesce(e.placed, 0) || ' times, decided '
+           || coalesce(e.decided, 0) || ' times' AS detail
+      FROM orders.orders o
+      FULL JOIN (SELECT subject, max(sequence) AS last,
+                        count(*) FILTER (WHERE type = 'orders.order_placed.v1') AS placed,
+                        count(*) FILTER (WHERE type IN ('orders.order_confirmed.v1',
+                                                        'orders.order_rejected.v1')) AS decided,
+                        substring((array_agg(type ORDER BY sequence DESC))[1]
+                                  FROM 'orders[.]order_([a-z_]+)[.]v') AS status
+                   FROM bus.log WHERE source = 'orders' AND subject LIKE 'ord\\_%'
+                  GROUP BY subject) e ON e.subject = o.order_id
+"""
+
+
+async def orders_are_what_their_events_say(evidence: Evidence) -> Proof:
+    """Placed once, decided once at most; status and version are those of the last event."""
+    return await evidence.prove("orders", TOLD)
+
+
+SUMS = """
+    SELECT order_id AS id, o.subtotal_minor = coalesce(l.total, 0) AS ok,
+           'subtotal ' || o.subtotal_minor || ', lines ' || coalesce(l.total, 0) AS detail
+      FROM orders.orders o
+      LEFT JOIN (SELECT order_id, sum(total_minor) AS total
+                   FROM orders.lines GROUP BY order_id) l USING (order_id)
+"""
+
+
+async def order_totals_are_the_sum_of_their_lines(evidence: Evidence) -> Proof:
+    """A reader who adds up the lines gets the subtotal; the table itself adds up the rest."""
+    return await evidence.prove("orders", SUMS)
+
+
+PAYMENT = """
+    SELECT coalesce(o.order_id, p.order_id) AS id,
+           o.order_id IS NOT NULL
+           AND (p.order_id IS NULL AND o.status NOT IN ('confirmed', 'fulfilled', 'returned')
+                OR p.payment_id = o.payment_id AND p.amount_minor = o.total_minor
+                   AND p.currency = o.currency) AS ok,
+           'order is ' || coalesce(o.status, 'unknown') || ' over ' || coalesce(o.total_minor, 0)
+           || ', its payment is ' || coalesce(p.status, 'missing') || ' over '
+           || coalesce(p.amount_minor, 0) AS detail
+      FROM orders.orders o FULL JOIN payments.payments p USING (order_id)
+"""
+
+
+async def an_order_and_its_payment_are_about_the_same_money(evidence: Evidence) -> Proof:
+    """Amount, currency and id agree; a confirmed order has a payment."""
+    return await evidence.prove("orders", PAYMENT)
+
+
+MAILS = """
+    SELECT o.order_id AS id, m.message_id IS NOT NULL AS ok,
+           'was confirmed, and nobody was told' AS detail
+      FROM orders.orders o
+      LEFT JOIN notifications.messages m ON m.order_id = o.order_id AND m.kind = 'confirmation'
+     WHERE o.status = 'confirmed' AND o.contact IS NOT NULL
+"""
+
+
+async def whoever_gave_an_address_was_told_of_the_confirmation(evidence: Evidence) -> Proof:
+    """One mail per confirmed order; that there are not two is the table's own rule."""
+    return await evidence.prove("confirmed orders with an address", MAILS)
+
+
+KEYS = """
+    SELECT k.resource AS id,
+           o.order_id IS NOT NULL AND (k.status IS NOT NULL) = (o.status <> 'placed') AS ok,
+           CASE WHEN o.order_id IS NULL THEN 'no such order'
+                ELSE 'order is ' || o.status || ', the kept answer is '
+                     || coalesce(k.status::text, 'missing') END AS detail
+      FROM orders.idempotency_keys k LEFT JOIN orders.orders o ON o.order_id = k.resource
+     WHERE k.resource LIKE 'ord\\_%'
+"""
+
+
+async def a_kept_answer_belongs_to_an_order(evidence: Evidence) -> Proof:
+    """Each Idempotency-Key that made an order leads to it, and a decided order has its answer."""
+    return await evidence.prove("idempotency keys", KEYS)
+
+
+REFUND_KEYS = """
+    SELECT k.resource AS id,
+           r.refund_id IS NOT NULL AND (k.status IS NOT NULL) = (r.status <> 'pending') AS ok,
+           CASE WHEN r.refund_id IS NULL THEN 'no such refund'
+                ELSE 'refund is ' || r.status || ', the kept answer is '
+                     || coalesce(k.status::text, 'missing') END AS detail
+      FROM payments.idempotency_keys k LEFT JOIN payments.refunds r ON r.refund_id = k.resource
+     WHERE k.resource LIKE 'ref\\_%'
+"""
+
+
+async def a_kept_answer_belongs_to_a_refund(evidence: Evidence) -> Proof:
+    """The same of refunds."""
+    return await evidence.prove("idempotency keys", REFUND_KEYS)

@@ -1,0 +1,64 @@
+"""``tradewind check``: commands that look at the platform from outside and give a verdict."""
+
+import asyncio
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from tradewind.cli.refusals import settings_in_force
+
+EXIT_BROKEN = 1
+EXIT_CANNOT_RUN = 2
+
+check = typer.Typer(help="Prove that the platform keeps its promises.", no_args_is_help=True)
+
+
+@check.callback()
+def check_group() -> None:
+    """Prove that the platform keeps its promises."""
+
+
+@check.command("invariants")
+def invariants(
+    wait: Annotated[
+        float,
+        typer.Option(min=0, help="Seconds to wait until nothing is under way any more."),
+    ] = 30,
+) -> None:
+    """Prove stock, orders, money and events against each other and the provider's own record.
+
+    Reads every table of the database in one snapshot and every charge of the provider, and prints
+    what was proved with its numbers. Exit code: 0 all holds, 1 something is broken (the first ids
+    are printed) or still under way after --wait, 2 it could not look.
+
+    **Examples**
+
+        tradewind check invariants
+
+        tradewind check invariants --wait 300     # after a load test
+    """
+    import asyncpg
+
+    from tradewind.checks.proofs import prove_all
+    from tradewind.checks.provider import ProviderSilent, simulator_url
+    from tradewind.checks.terminal import print_report
+    from tradewind.platform.database.embedded import database_url
+
+    settings = settings_in_force()
+    try:
+        url = simulator_url(settings.home, settings.simulator_url)
+        report = asyncio.run(prove_all(database_url(settings), url, wait_s=wait))
+    except ProviderSilent as error:
+        cannot_look(f"The provider's record cannot be read: {error}.")
+    except (OSError, asyncpg.PostgresError) as error:
+        cannot_look(f"The database cannot be read: {error}. Does `tradewind up` run?")
+    print_report(report)
+    if not report.holds:
+        raise typer.Exit(EXIT_BROKEN)
+
+
+def cannot_look(sentence: str) -> NoReturn:
+    """Say why, and leave."""
+    print(sentence, file=sys.stderr)
+    raise typer.Exit(EXIT_CANNOT_RUN)

@@ -1,0 +1,33 @@
+"""Errors whose text is written for the person at the terminal: printed as they are."""
+
+import os
+
+from tradewind.platform.settings import (
+    Settings,
+    SettingsError,
+    read_settings,
+    unknown_variables,
+)
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether an error explains itself. Imports what it compares with only now: it is rare."""
+    if isinstance(error, SettingsError):
+        return True
+
+    from tradewind.platform.database.embedded import EmbeddedDatabaseError
+    from tradewind.platform.database.migrate import MigrationError
+    from tradewind.platform.security.secrets import SecretsError
+    from tradewind.supervisor.children import StartError
+
+    return isinstance(error, EmbeddedDatabaseError | MigrationError | SecretsError | StartError)
+
+
+def settings_in_force() -> Settings:
+    """The settings of the environment. Raises `SettingsError`."""
+    return read_settings(os.environ)
+
+
+def misspelt() -> list[str]:
+    """Sentences about ``TRADEWIND_`` variables that nothing reads."""
+    return unknown_variables(os.environ)

@@ -1,0 +1,151 @@
+"""``up``, ``serve``, ``migrate``, ``settings``: the commands that run the platform."""
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tradewind.cli.refusals import misspelt, settings_in_force
+from tradewind.platform.settings import describe
+
+if TYPE_CHECKING:
+    from tradewind.supervisor.house import Prepare
+
+
+def up() -> None:
+    """Start everything and keep it running; Ctrl-C stops it.
+
+    Starts an embedded PostgreSQL (unless TRADEWIND_DATABASE_URL names one), brings the database up
+    to date, loads the sample shop the first time, starts the payment simulator and the web
+    processes, and starts again whatever dies.
+
+    **Examples**
+
+        tradewind up
+
+        TRADEWIND_PORT=9090 TRADEWIND_HOME=~/shop tradewind up
+
+        TRADEWIND_WORKERS=2 TRADEWIND_SAMPLE=0 tradewind up
+
+        TRADEWIND_DATABASE_URL=postgresql://shop@db.internal/shop tradewind up
+    """
+    from tradewind.platform.telemetry import logs
+    from tradewind.supervisor.house import House
+    from tradewind.supervisor.narrator import Narrator
+
+    settings = settings_in_force()
+    logs.configure(settings, process="supervisor")
+    narrator = Narrator()
+    for sentence in misspelt():
+        narrator.warn(sentence)
+    asyncio.run(House(settings, load_application, narrator).run())
+
+
+def load_application() -> "Prepare":
+    """Import the application, which takes a moment, and return what prepares its database."""
+    from tradewind import app
+
+    return app.prepare
+
+
+def serve(
+    number: Annotated[int, typer.Option(help="Which web process this is, for the logs.")] = 1,
+    fd: Annotated[
+        int, typer.Option(help="A listening socket, inherited; default: one of its own.")
+    ] = -1,
+    parent: Annotated[
+        int, typer.Option(help="End when this process is not the parent any more.")
+    ] = 0,
+) -> None:
+    """Run one web process, and nothing else.
+
+    For who runs PostgreSQL and the payment provider elsewhere and lets another program keep the
+    process alive. The database must be up to date: run `tradewind migrate` first.
+
+    **Examples**
+
+        TRADEWIND_DATABASE_URL=postgresql://shop@db.internal/shop tradewind serve
+
+        TRADEWIND_HOST=0.0.0.0 TRADEWIND_PORT=80 tradewind serve
+    """
+    from tradewind.platform.database.embedded import database_url
+    from tradewind.platform.telemetry import logs
+    from tradewind.supervisor import web
+    from tradewind.supervisor.listening import BACKLOG, bind
+
+    settings = settings_in_force()
+    logs.configure(settings, process=f"web-{number}")
+    if fd >= 0:
+        listening = web.inherited(fd)
+    else:
+        listening = bind(settings.host, settings.port)
+        listening.listen(BACKLOG)
+    settings = msgspec.structs.replace(settings, database_url=database_url(settings))
+
+    from tradewind import app
+
+    web.serve(app.create(settings), settings, listening, parent=parent)
+
+
+def migrate() -> None:
+    """Bring the database up to date; safe to repeat, and from several machines at once.
+
+    Migrations only go forward. Old and new processes may run side by side while it works.
+
+    **Examples**
+
+        TRADEWIND_DATABASE_URL=postgresql://shop@db.internal/shop tradewind migrate
+
+        tradewind migrate               # the embedded database, while `tradewind up` runs
+    """
+    from tradewind import app
+    from tradewind.platform.database.embedded import database_url
+    from tradewind.platform.telemetry import logs
+
+    settings = settings_in_force()
+    logs.configure(settings, process="migrate")
+
+    applied = asyncio.run(app.migrate_all(database_url(settings), app.load_contexts()))
+    for name in applied:
+        typer.echo(f"applied {name}")
+    typer.echo(f"{len(applied)} migrations applied." if applied else "The database is up to date.")
+
+
+def settings(
+    json: Annotated[bool, typer.Option("--json", help="For programs: one JSON array.")] = False,
+    changed: Annotated[
+        bool, typer.Option("--changed", help="Only what differs from its default.")
+    ] = False,
+) -> None:
+    """Print every setting: variable, value, default, range and meaning.
+
+    **Examples**
+
+        tradewind settings
+
+        tradewind settings --changed
+
+        tradewind settings --json | jq '.[] | select(.name == "port")'
+    """
+    rows = [row for row in describe(settings_in_force()) if row.changed or not changed]
+    if json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(rows), indent=2).decode())
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("Variable", no_wrap=True)
+    table.add_column("Value", overflow="fold", max_width=30)
+    table.add_column("Meaning")
+    for row in rows:
+        default = f"Default: {escape(row.default) or 'none'}"
+        table.add_row(
+            row.variable,
+            f"[bold yellow]{escape(row.value)}[/]" if row.changed else escape(row.value),
+            f"{escape(row.text)} [dim]{default}; {escape(row.allowed)}.[/]",
+        )
+    Console().print(table)
+    for sentence in misspelt():
+        typer.echo(sentence, err=True)

@@ -1,0 +1,464 @@
+"""HTTP: the catalog for shoppers, upserts for partners, imports for whole shops."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from urllib.parse import quote
+
+from msgspec import Raw
+
+from tradewind.contexts.catalog import queries
+from tradewind.contexts.catalog.commands import (
+    ArchiveProduct,
+    BeginImport,
+    FinishImport,
+    ImportChunk,
+    ImportProgress,
+    Precondition,
+    ProductBody,
+    UpsertProduct,
+)
+from tradewind.contexts.catalog.events import category_path
+from tradewind.contexts.catalog.problems import (
+    ImportNotFound,
+    ImportOutOfStep,
+    InvalidProduct,
+    ProductNotFound,
+    SkuTaken,
+    VersionMismatch,
+)
+from tradewind.contexts.catalog.tables import (
+    CategoryList,
+    CategoryQuery,
+    Import,
+    ImportQuery,
+    Page,
+    PageOfRaw,
+    Product,
+    ProductList,
+    ProductQuery,
+    SearchOfRaw,
+    SearchQuery,
+    SearchResult,
+)
+from tradewind.kernel.answers import Answer
+from tradewind.kernel.ids import is_id, new_id
+from tradewind.kernel.problems import Problem
+from tradewind.platform.gateway.etags import if_match, strong, tagged
+from tradewind.platform.gateway.pages import broken_cursor, decode_cursor, encode_cursor
+from tradewind.platform.gateway.problems import invalid_query
+from tradewind.platform.gateway.request import Request
+from tradewind.platform.gateway.routing import STREAMED_BODY_BYTES_MAX, Anyone, Route, Scope
+
+# Whose copies an answer to a change waits for (semantics: read your own writes).
+COPIES = ("orders.offers", "inventory.stock")
+COPIES_TIMEOUT_S = 2.0
+# May be kept, must be asked about: a version costs one round trip and no body.
+REVALIDATE = "public, no-cache"
+WRITE = Scope("catalog:write")
+FACETS_MAX = 5
+FACET_NAME_LENGTH_MAX = 100
+IMPORT_ERRORS_SHOWN_MAX = 1_000
+LINE_BYTES_MAX = 1024 * 1024
+# A commit takes 500 lines; a chunk holds at most twice the longest line, so memory stays constant.
+CHUNK_LINES_MAX = 500
+CHUNK_BYTES_MAX = 1024 * 1024
+# A queue that stays full for 10 s is no queue that an import should wait in.
+BUSY_ROUNDS_MAX = 50
+BUSY_WAIT_S = 0.2
+VERSION = re.compile(r"[1-9][0-9]{0,17}")
+# The first is its name; the others are what tools send for a file of lines.
+NDJSON = (
+    "application/x-ndjson",
+    "application/ndjson",
+    "application/jsonl",
+    "application/json",
+    "application/octet-stream",
+    "text/plain",
+)
+NO_VERSION = -1  # what no product has
+
+
+# Shoppers
+
+
+async def get_products(request: Request) -> Answer:
+    """The products on the shelf, newest first; of a category and all below it, with all the words.
+
+    Archived products and variants are left out.
+    """
+    query: ProductQuery = request.query
+    before = product_cursor(query.cursor) if query.cursor else None
+    words, category = queries.words_of(query.q), category_path(query.category)
+    async with request.reading() as snapshot:
+        rows = await queries.list_products(
+            snapshot, words, category, before=before, count_max=query.limit + 1
+        )
+    page = rows[: query.limit]
+    more = encode_cursor(page[-1].product_id) if len(rows) > query.limit else None
+    return Answer(body=PageOfRaw(items=[Raw(row.document.encode()) for row in page], next=more))
+
+
+async def get_product(request: Request) -> Answer:
+    """One product by its id. With `If-None-Match` the answer is 304 while nothing changed.
+
+    The ETag is made of the catalog version and the availability of the variants.
+    """
+    async with request.reading() as snapshot:
+        page = await queries.product(snapshot, request.params["id"])
+    return answer_with(request, page)
+
+
+async def get_product_of_sku(request: Request) -> Answer:
+    """The product that has this sku, with all its variants. Letter case does not matter."""
+    async with request.reading() as snapshot:
+        page = await queries.product_of_sku(snapshot, request.params["sku"])
+    return answer_with(request, page)
+
+
+def answer_with(request: Request, page: Page | None) -> Answer:
+    """A product with its ETag, or 304 where the caller has it already."""
+    if page is None:
+        raise ProductNotFound()
+    return tagged(request, strong(page.version, page.mark), page.document.encode())
+
+
+async def get_search(request: Request) -> Answer:
+    """Full-text search, best first: an exact sku, then titles over categories, attributes, texts.
+
+    Words are stemmed and all must occur; `"in quotes"` in this order, `-without` this one, `or`
+    either. The last word may be unfinished. `facets` names what to count over everything found:
+    `category` or any attribute. Without `q` it lists everything, newest first.
+    """
+    query: SearchQuery = request.query
+    before = score_cursor(query.cursor) if query.cursor else None
+    words, category = queries.words_of(query.q), category_path(query.category)
+    names = facet_names(query.facets)
+    async with request.reading() as snapshot:
+        rows = await queries.search(
+            snapshot,
+            words,
+            category,
+            before=before,
+            count_max=query.limit + 1,
+        )
+        counted = await queries.facets(snapshot, words, category, names)
+    page = rows[: query.limit]
+    more = None
+    if len(rows) > query.limit:
+        more = encode_cursor(page[-1].score_micro, page[-1].product_id)
+    return Answer(
+        body=SearchOfRaw(
+            items=[Raw(scored(row.document, row.score_micro)) for row in page],
+            facets=counted,
+            next=more,
+        )
+    )
+
+
+def scored(document: str, score_micro: int) -> bytes:
+    """A prepared product with its score as one more member."""
+    return f'{document[:-1]},"score":{score_micro / 1_000_000!r}}}'.encode()
+
+
+def facet_names(text: str) -> list[str]:
+    """What to count, each name once. Raises a problem that names the parameter."""
+    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if len(names) > FACETS_MAX or any(len(name) > FACET_NAME_LENGTH_MAX for name in names):
+        raise invalid_query("facets", f"takes at most {FACETS_MAX} names, separated by commas")
+    return names
+
+
+async def get_categories(request: Request) -> Answer:
+    """All categories that products stand or stood in, a parent before its children."""
+    query: CategoryQuery = request.query
+    after = decode_cursor(query.cursor, str)[0] if query.cursor else ""
+    async with request.reading() as snapshot:
+        rows = await queries.categories(snapshot, after=after, count_max=query.limit + 1)
+    page = rows[: query.limit]
+    more = encode_cursor(page[-1].path) if len(rows) > query.limit else None
+    return Answer(body=CategoryList(items=page, next=more))
+
+
+def product_cursor(cursor: str) -> str:
+    """The product that a page ended with. A cursor of another list is refused, not tried."""
+    (product_id,) = decode_cursor(cursor, str)
+    if not is_id(product_id, "prd"):
+        raise broken_cursor()
+    return str(product_id)
+
+
+def score_cursor(cursor: str) -> tuple[int, str]:
+    """The score and the product that a page of a search ended with."""
+    score, product_id = decode_cursor(cursor, int, str)
+    if not is_id(product_id, "prd") or not 0 <= score < queries.ABOVE_ALL_SCORES:
+        raise broken_cursor()
+    return int(score), str(product_id)
+
+
+# Partners
+
+
+async def put_product(request: Request) -> Answer:
+    """Create or replace the product with this external id; what the body leaves out is taken away.
+
+    A variant that is left out is archived: its sku stays with the product for ever (409 `sku_taken`
+    for any other). `on_hand` sets the stock at the default location. `If-Match` with an ETag that
+    was read refuses a change upon a change (412); its catalog version counts, its availability
+    does not. An unchanged product keeps its version. The answer is sent once orders take the new
+    prices; where that takes more than 2 s it is 202 with a `Location`.
+    """
+    answer: Answer = await request.submit(
+        UpsertProduct(
+            product_id=new_id("prd"),
+            external_id=request.params["id"],
+            body=request.body,
+            precondition=precondition_of(request),
+        )
+    )
+    return await once_copied(request, answer)
+
+
+async def delete_product(request: Request) -> Answer:
+    """Take the product with this external id off the shelf; a later PUT brings it back.
+
+    It is archived, not erased: orders still point to its skus. `If-Match` works as for PUT.
+    """
+    answer: Answer = await request.submit(
+        ArchiveProduct(external_id=request.params["id"], precondition=precondition_of(request))
+    )
+    await request.node.caught_up(COPIES, timeout_s=COPIES_TIMEOUT_S)
+    return answer
+
+
+async def once_copied(request: Request, answer: Answer) -> Answer:
+    """The answer once orders and inventory know, or the same as 202 where they take too long."""
+    if await request.node.caught_up(COPIES, timeout_s=COPIES_TIMEOUT_S):
+        return answer
+    return Answer(status=202, body=answer.body, headers=answer.headers)
+
+
+def precondition_of(request: Request) -> Precondition:
+    """If-Match and If-None-Match as what must be true of the product."""
+    tags = if_match(request)
+    if tags is not None:
+        # A tag is version and availability mark; the version alone counts here.
+        versions = [tag.partition("-")[0] for tag in tags]
+        known = tuple(int(v) for v in versions if VERSION.fullmatch(v)) or (NO_VERSION,)
+        return Precondition(versions=known, must_exist=True)
+    if "if-match" in request.headers:
+        return Precondition(must_exist=True)
+    if request.headers.get("if-none-match", "").strip() == "*":
+        return Precondition(versions=(0,))
+    return Precondition()
+
+
+# Imports
+
+
+async def post_import(request: Request) -> Answer:
+    """Import products: NDJSON, one product a line, as PUT takes it with its `external_id` in it.
+
+    The body is read as it comes, up to 1 GiB, and committed every 500 lines or fewer; a line that
+    is wrong is reported with its number and costs no other. The import that is answered shows what
+    happened; while the body is still on its way its address shows how far it is. If the connection
+    broke, send the whole file again with `?resume=` and the import's id: lines that were taken are
+    skipped.
+    """
+    query: ImportQuery = request.query
+    progress: ImportProgress = await request.submit(
+        BeginImport(import_id=query.resume or new_id("imp"), must_exist=query.resume is not None)
+    )
+    import_id, first_line = progress.import_id, 1
+    async for lines in chunks_of(lines_of(request.stream())):
+        while True:
+            done = lines[: max(progress.lines_taken - first_line + 1, 0)]
+            lines, first_line = lines[len(done) :], first_line + len(done)
+            if not lines:
+                break
+            progress = await submit_patiently(
+                request,
+                ImportChunk(import_id=import_id, first_line=first_line, lines=tuple(lines)),
+            )
+    await request.submit(FinishImport(import_id=import_id))
+    await request.node.caught_up(COPIES, timeout_s=COPIES_TIMEOUT_S)
+    report = await read_import(request, import_id)
+    return Answer(
+        status=202, body=report, headers={"Location": f"/v1/imports/{quote(import_id, safe='')}"}
+    )
+
+
+async def submit_patiently(request: Request, chunk: ImportChunk) -> ImportProgress:
+    """Hand a chunk in; while the queue is full, wait: an import is in no hurry, shoppers are."""
+    for round_ in range(BUSY_ROUNDS_MAX):
+        try:
+            progress: ImportProgress = await request.submit(chunk)
+            return progress
+        except Problem as problem:
+            if problem.status != 503 or round_ == BUSY_ROUNDS_MAX - 1:
+                raise
+        await asyncio.sleep(BUSY_WAIT_S)
+    raise AssertionError("the last round returns or raises")
+
+
+async def lines_of(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes | None]:
+    """The lines of a stream without their ends; None for one longer than `LINE_BYTES_MAX`."""
+    rest = bytearray()
+    too_long = False
+    async for piece in stream:
+        *ended, open_end = piece.split(b"\n")
+        for end in ended:
+            whole = len(rest) + len(end) <= LINE_BYTES_MAX and not too_long
+            yield bytes(rest) + end if whole else None
+            rest.clear()
+            too_long = False
+        if len(rest) + len(open_end) > LINE_BYTES_MAX:
+            too_long = True
+            rest.clear()
+        elif not too_long:
+            rest += open_end
+    if rest or too_long:
+        yield None if too_long else bytes(rest)
+
+
+async def chunks_of(lines: AsyncIterator[bytes | None]) -> AsyncIterator[list[bytes | None]]:
+    """Lines in lists of at most `CHUNK_LINES_MAX`, and not much more than `CHUNK_BYTES_MAX`."""
+    chunk: list[bytes | None] = []
+    size = 0
+    async for line in lines:
+        chunk.append(line)
+        size += len(line or b"")
+        if len(chunk) == CHUNK_LINES_MAX or size >= CHUNK_BYTES_MAX:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+async def get_import(request: Request) -> Answer:
+    """An import: how far it is, and the first 1,000 lines that were not taken, each with why."""
+    return Answer(body=await read_import(request, request.params["id"]))
+
+
+async def read_import(request: Request, import_id: str) -> Import:
+    """The report of an import as it is sent."""
+    async with request.reading() as snapshot:
+        found = await queries.import_report(snapshot, import_id, errors_max=IMPORT_ERRORS_SHOWN_MAX)
+    if found is None:
+        raise ImportNotFound()
+    row, errors = found
+    return Import(
+        id=row.import_id,
+        status="finished" if row.finished else "receiving",
+        lines=row.lines_taken,
+        accepted=row.accepted,
+        rejected=row.rejected,
+        errors=errors,
+        errors_omitted=row.rejected - row.errors_kept,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/v1/products",
+        handler=get_products,
+        summary="List products.",
+        permission=Anyone(),
+        query=ProductQuery,
+        answers={200: ProductList},
+        cache=REVALIDATE,
+        tag="Catalog",
+    ),
+    Route(
+        method="GET",
+        path="/v1/products/{id}",
+        handler=get_product,
+        summary="Read a product.",
+        permission=Anyone(),
+        answers={200: Product, 304: None},
+        problems=(ProductNotFound,),
+        cache=REVALIDATE,
+        tag="Catalog",
+    ),
+    Route(
+        method="GET",
+        path="/v1/products/sku:{sku}",
+        handler=get_product_of_sku,
+        summary="Read the product that has a sku.",
+        permission=Anyone(),
+        answers={200: Product, 304: None},
+        problems=(ProductNotFound,),
+        cache=REVALIDATE,
+        tag="Catalog",
+    ),
+    Route(
+        method="GET",
+        path="/v1/search",
+        handler=get_search,
+        summary="Search products.",
+        permission=Anyone(),
+        query=SearchQuery,
+        answers={200: SearchResult},
+        cache=REVALIDATE,
+        tag="Catalog",
+    ),
+    Route(
+        method="GET",
+        path="/v1/categories",
+        handler=get_categories,
+        summary="List categories.",
+        permission=Anyone(),
+        query=CategoryQuery,
+        answers={200: CategoryList},
+        cache=REVALIDATE,
+        tag="Catalog",
+    ),
+    Route(
+        method="PUT",
+        path="/v1/products/{id}",
+        handler=put_product,
+        summary="Create or replace a product, by its external id.",
+        permission=WRITE,
+        body=ProductBody,
+        answers={200: Product, 201: Product, 202: Product},
+        problems=(InvalidProduct, SkuTaken, VersionMismatch),
+        tag="Catalog",
+    ),
+    Route(
+        method="DELETE",
+        path="/v1/products/{id}",
+        handler=delete_product,
+        summary="Archive a product, by its external id.",
+        permission=WRITE,
+        answers={204: None},
+        problems=(ProductNotFound, VersionMismatch),
+        tag="Catalog",
+    ),
+    Route(
+        method="POST",
+        path="/v1/imports/products",
+        handler=post_import,
+        summary="Import products, one a line.",
+        permission=WRITE,
+        query=ImportQuery,
+        answers={202: Import},
+        problems=(ImportNotFound, ImportOutOfStep),
+        streamed=True,
+        media_types=NDJSON,
+        body_bytes_max=STREAMED_BODY_BYTES_MAX,
+        tag="Catalog",
+    ),
+    Route(
+        method="GET",
+        path="/v1/imports/{id}",
+        handler=get_import,
+        summary="Read an import and its report.",
+        permission=WRITE,
+        answers={200: Import},
+        problems=(ImportNotFound,),
+        tag="Catalog",
+    ),
+)

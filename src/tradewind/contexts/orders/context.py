@@ -1,0 +1,61 @@
+"""What orders is made of."""
+
+from pathlib import Path
+
+from tradewind.contexts.catalog.events import ProductChanged
+from tradewind.contexts.fraud.events import PaymentBlocked, PaymentCleared, PaymentHeld
+from tradewind.contexts.inventory.events import StockRefused, StockReleased
+from tradewind.contexts.orders import handlers
+from tradewind.contexts.orders.commands import CancelOrder, PlaceOrder
+from tradewind.contexts.orders.events import (
+    OrderCancelled,
+    OrderConfirmed,
+    OrderHeld,
+    OrderPlaced,
+    OrderRejected,
+)
+from tradewind.contexts.orders.routes import ROUTES
+from tradewind.contexts.orders.rules import ReviewDue
+from tradewind.contexts.payments.events import (
+    CaptureRefused,
+    PaymentCaptured,
+    PaymentDeclined,
+    PaymentFailed,
+    PaymentRefunded,
+    PaymentVoided,
+)
+from tradewind.platform.context import Consumer, Context, Sweep
+
+CONTEXT = Context(
+    name="orders",
+    topic="order-events",
+    announces=(OrderPlaced, OrderConfirmed, OrderHeld, OrderRejected, OrderCancelled),
+    migrations=Path(__file__).parent / "migrations",
+    routes=ROUTES,
+    commands={
+        PlaceOrder: handlers.place_orders,
+        CancelOrder: handlers.cancel_orders,
+    },
+    consumers=(
+        Consumer(
+            name="decisions",
+            handler=handlers.decide_orders,
+            events=(
+                StockRefused,
+                StockReleased,
+                PaymentDeclined,
+                PaymentFailed,
+                PaymentCleared,
+                PaymentHeld,
+                PaymentBlocked,
+                PaymentCaptured,
+                CaptureRefused,
+                PaymentVoided,
+                PaymentRefunded,
+                ReviewDue,
+            ),
+        ),
+        Consumer(name="offers", handler=handlers.copy_offers, events=(ProductChanged,)),
+    ),
+    sweeps=(Sweep(name="expiry", every_s=5.0, handler=handlers.expire_orders),),
+)

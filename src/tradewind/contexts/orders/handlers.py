@@ -1,0 +1,346 @@
+"""Load, decide, save: placing, news about orders, cancelling, deadlines, the copy of the offers.
+
+No handler here takes a lock. An order's row is changed only at the version it was read at, so two
+units that meet on an order are put in line by the row; the loser decides again.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from tradewind.contexts.catalog.events import ProductChanged
+from tradewind.contexts.fraud.events import PaymentBlocked, PaymentCleared, PaymentHeld
+from tradewind.contexts.inventory.events import StockRefused, StockReleased
+from tradewind.contexts.orders import rules
+from tradewind.contexts.orders.commands import CancelOrder, PlaceOrder
+from tradewind.contexts.orders.events import OrderPlaced
+from tradewind.contexts.orders.rules import Desk, Offers, ReviewDue
+from tradewind.contexts.orders.tables import LineRow, OfferRow, OrderRow
+from tradewind.contexts.payments.events import (
+    CaptureRefused,
+    PaymentCaptured,
+    PaymentDeclined,
+    PaymentFailed,
+    PaymentRefunded,
+    PaymentVoided,
+)
+from tradewind.kernel.answers import Pending
+from tradewind.kernel.ids import new_id
+from tradewind.kernel.messages import Decision
+from tradewind.kernel.problems import Problem
+from tradewind.platform.database.transaction import Transaction
+
+encode = msgspec.json.Encoder().encode
+SWEPT_AT_ONCE_MAX = 500
+
+# Served by the primary key.
+OFFERS = """
+    SELECT sku_key, currency, sku, title, unit_price_e4
+      FROM orders.offers WHERE sku_key = ANY($1::text[])
+"""
+# Served by orders_by_external_id.
+EXTERNAL_IDS = """
+    SELECT o.credential || ' ' || o.external_id FROM orders.orders o
+      JOIN unnest($1::text[], $2::text[]) AS w (credential, external_id)
+        ON o.credential = w.credential AND o.external_id = w.external_id
+"""
+INSERT_ORDERS = """
+    INSERT INTO orders.orders (order_id, version, status, currency, subtotal_minor, shipping_minor,
+           tax_minor, discount_minor, fees_minor, total_minor, customer, contact, payment_id,
+           channel, credential, external_id, fees, placed_at, decide_before)
+    SELECT o.order_id, 1, 'placed', o.currency, o.subtotal, o.shipping, o.tax, o.discount, o.fees,
+           o.total, o.customer, o.contact, o.payment_id, o.channel, o.credential, o.external_id,
+           o.fee_list, o.placed_at, $17
+      FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
+                  $7::bigint[], $8::bigint[], $9::text[], $10::text[], $11::text[], $12::text[],
+                  $13::text[], $14::text[], $15::text[], $16::timestamptz[])
+        AS o (order_id, currency, subtotal, shipping, tax, discount, fees, total, customer,
+              contact, payment_id, channel, credential, external_id, fee_list, placed_at)
+"""
+INSERT_LINES = """
+    INSERT INTO orders.lines (order_id, number, sku, title, quantity, unit_price_e4, total_minor)
+    SELECT * FROM unnest($1::text[], $2::smallint[], $3::text[], $4::text[], $5::int[],
+                         $6::bigint[], $7::bigint[])
+"""
+
+
+async def place_orders(tx: Transaction, commands: Sequence[PlaceOrder]) -> Decision:
+    """Take baskets as orders, priced now. Safe to repeat: the order id came with the command."""
+    keys = sorted({line.sku.upper() for c in commands for line in c.lines})
+    offers = Offers(await tx.fetch(OFFERS, keys, into=OfferRow))
+    taken = await external_ids(tx, commands)
+    placed: list[tuple[PlaceOrder, OrderPlaced]] = []
+    outcomes: list[Pending | Problem] = []
+    for command in commands:
+        name = f"{command.credential} {command.external_id}"
+        known = command.external_id is not None and name in taken
+        result = rules.place(command, offers, external_taken=known, now=tx.now)
+        if isinstance(result, Problem):
+            outcomes.append(result)
+            continue
+        if command.external_id is not None:
+            taken.add(name)
+        placed.append((command, result))
+        outcomes.append(Pending(command.order_id))
+    if placed:
+        insert(tx, placed)
+    return Decision(events=[event for _, event in placed], outcomes=outcomes)
+
+
+async def external_ids(tx: Transaction, commands: Sequence[PlaceOrder]) -> set[str]:
+    """Which of the external ids are in use."""
+    named = [(c.credential, c.external_id) for c in commands if c.external_id is not None]
+    if not named:
+        return set()
+    rows = await tx.fetch_values(EXTERNAL_IDS, [c for c, _ in named], [e for _, e in named])
+    return set(rows)
+
+
+def insert(tx: Transaction, placed: Sequence[tuple[PlaceOrder, OrderPlaced]]) -> None:
+    """Queue the rows of new orders."""
+    events = [event for _, event in placed]
+    tx.write(
+        INSERT_ORDERS,
+        [e.order_id for e in events],
+        [e.currency for e in events],
+        [e.subtotal_minor for e in events],
+        [e.shipping_minor for e in events],
+        [e.tax_minor for e in events],
+        [e.discount_minor for e in events],
+        [e.fees_minor for e in events],
+        [e.total_minor for e in events],
+        [c.customer for c, _ in placed],
+        [c.contact for c, _ in placed],
+        [c.payment_id for c, _ in placed],
+        [e.channel for e in events],
+        [c.credential for c, _ in placed],
+        [c.external_id for c, _ in placed],
+        [encode(c.fees).decode() for c, _ in placed],
+        [e.placed_at for e in events],
+        tx.now + timedelta(seconds=tx.settings.decide_within_s),
+    )
+    lines = [(e.order_id, n, line) for e in events for n, line in enumerate(e.lines, start=1)]
+    tx.write(
+        INSERT_LINES,
+        [order_id for order_id, _, _ in lines],
+        [number for _, number, _ in lines],
+        [line.sku for _, _, line in lines],
+        [line.title for _, _, line in lines],
+        [line.quantity for _, _, line in lines],
+        [line.unit_price_e4 for _, _, line in lines],
+        [line.total_minor for _, _, line in lines],
+    )
+
+
+# Served by the primary key.
+ORDERS = """
+    SELECT order_id, version, status, currency, subtotal_minor, shipping_minor, tax_minor,
+           discount_minor, fees_minor, total_minor, customer, contact, payment_id, payment_status,
+           stock_released, channel, external_id, fees, placed_at, decide_before, review_before,
+           decided_at, rejection_code
+      FROM orders.orders WHERE order_id = ANY($1::text[])
+"""
+LINES = """
+    SELECT order_id, number, sku, title, quantity, unit_price_e4, total_minor
+      FROM orders.lines WHERE order_id = ANY($1::text[]) ORDER BY order_id, number
+"""
+# HOT: no indexed column changes.
+UPDATE_ORDERS = """
+    UPDATE orders.orders o
+       SET version = u.version, status = u.status, payment_status = u.payment_status,
+           stock_released = u.stock_released, review_before = u.review_before,
+           decided_at = u.decided_at, rejection_code = u.rejection_code
+      FROM unnest($1::text[], $2::int[], $3::int[], $4::text[], $5::text[], $6::bool[],
+                  $7::timestamptz[], $8::timestamptz[], $9::text[])
+        AS u (order_id, version_before, version, status, payment_status, stock_released,
+              review_before, decided_at, rejection_code)
+     WHERE o.order_id = u.order_id AND o.version = u.version_before
+"""
+
+
+async def open_desk(
+    tx: Transaction, order_ids: Sequence[str], *, with_lines: Sequence[str] | None = None
+) -> Desk:
+    """The desk with these orders on it; lines only of those that need them."""
+    rows = await tx.fetch(ORDERS, order_ids, into=OrderRow)
+    lines: dict[str, list[LineRow]] = {}
+    wanted = order_ids if with_lines is None else with_lines
+    if wanted:
+        for line in await tx.fetch(LINES, wanted, into=LineRow):
+            lines.setdefault(line.order_id, []).append(line)
+    within = timedelta(seconds=tx.settings.review_within_s)
+    return Desk(rows, lines, now=tx.now, review_within=within)
+
+
+def close_desk(tx: Transaction, desk: Desk, *, outcomes: Sequence[Any] = ()) -> Decision:
+    """Queue what the desk changed."""
+    ruling = desk.ruling
+    if ruling.changed:
+        rows = list(ruling.changed.values())
+        tx.write(
+            UPDATE_ORDERS,
+            [row.order_id for row in rows],
+            [ruling.versions[row.order_id] for row in rows],
+            [row.version for row in rows],
+            [row.status for row in rows],
+            [row.payment_status for row in rows],
+            [row.stock_released for row in rows],
+            [row.review_before for row in rows],
+            [row.decided_at for row in rows],
+            [row.rejection_code for row in rows],
+            expect=len(rows),
+        )
+    return Decision(
+        events=ruling.events,
+        answers=ruling.answers,
+        timers=list(ruling.timers.values()),
+        outcomes=outcomes,
+    )
+
+
+News = (
+    StockRefused
+    | StockReleased
+    | PaymentDeclined
+    | PaymentFailed
+    | PaymentCleared
+    | PaymentHeld
+    | PaymentBlocked
+    | PaymentCaptured
+    | CaptureRefused
+    | PaymentVoided
+    | PaymentRefunded
+    | ReviewDue
+)
+# News that changes nothing but the copy of a payment's status needs no lines.
+WITHOUT_LINES = (PaymentCaptured,)
+
+
+async def decide_orders(tx: Transaction, news: Sequence[News]) -> Decision:
+    """Fold what inventory, payments and fraud report into the orders. A repeat changes nothing."""
+    order_ids = list(dict.fromkeys(item.order_id for item in news))
+    need = {item.order_id for item in news if not isinstance(item, WITHOUT_LINES)}
+    desk = await open_desk(tx, order_ids, with_lines=sorted(need))
+    for item in news:
+        fold(desk, item)
+    return close_desk(tx, desk)
+
+
+def fold(desk: Desk, item: News) -> None:
+    """One piece of news."""
+    order_id = item.order_id
+    match item:
+        case StockRefused():
+            short = [
+                {"sku": s.sku, "wanted": s.wanted, "available": s.available} for s in item.short
+            ]
+            desk.reject(order_id, "stock_is_short", payment_status="voided", short=short)
+            desk.note_released(order_id)  # nothing was taken, so nothing has to come back
+        case StockReleased():
+            desk.note_released(order_id)
+        case PaymentDeclined():
+            desk.reject(order_id, "payment_declined", payment_status="declined", reason=item.reason)
+            desk.note_payment(order_id, "declined")
+        case PaymentFailed():
+            code = "payment_timeout" if item.reason == "timeout" else "payment_failed"
+            desk.reject(order_id, code, payment_status="failed")
+            desk.note_payment(order_id, "failed")
+        case PaymentCleared():
+            desk.confirm(order_id)
+        case PaymentHeld():
+            desk.hold(order_id, item.reasons)
+        case PaymentBlocked():
+            desk.reject(order_id, "fraud_blocked")
+        case PaymentCaptured():
+            desk.note_payment(order_id, "captured")
+        case CaptureRefused():
+            desk.cancel(order_id, "capture_failed", f"The capture was refused: {item.reason}.")
+        case PaymentVoided():
+            desk.note_payment(order_id, "voided")
+        case PaymentRefunded():
+            full = item.refunded_minor >= item.captured_minor
+            desk.note_payment(order_id, "refunded" if full else "partially_refunded")
+        case ReviewDue():
+            desk.expire_review(order_id)
+
+
+async def cancel_orders(tx: Transaction, commands: Sequence[CancelOrder]) -> Decision:
+    """Call orders off. The answer follows when stock and money are given back."""
+    desk = await open_desk(tx, list(dict.fromkeys(c.order_id for c in commands)))
+    outcomes: list[Pending | Problem] = []
+    for command in commands:
+        refused = rules.cancel(desk, command)
+        outcomes.append(refused or Pending(rules.cancellation(command.order_id)))
+    return close_desk(tx, desk, outcomes=outcomes)
+
+
+# Served by the primary key: ids are in the order of time, so each order is looked at once.
+OVERDUE = """
+    SELECT order_id FROM orders.orders
+     WHERE order_id > (SELECT order_id FROM orders.swept WHERE name = 'decide') AND order_id < $1
+     ORDER BY order_id LIMIT $2
+"""
+SWEPT = "UPDATE orders.swept SET order_id = $1 WHERE name = 'decide' AND order_id < $1"
+
+
+async def expire_orders(tx: Transaction) -> Decision:
+    """Reject what was placed, got lost on its way and is past its deadline."""
+    bound = id_bound(tx)
+    order_ids = await tx.fetch_values(OVERDUE, bound, SWEPT_AT_ONCE_MAX)
+    if not order_ids:
+        return Decision()
+    desk = await open_desk(tx, order_ids)
+    for order_id in order_ids:
+        desk.expire_decision(order_id)
+    tx.write(SWEPT, order_ids[-1])
+    return close_desk(tx, desk)
+
+
+def id_bound(tx: Transaction) -> str:
+    """An id that every order past its deadline sorts before."""
+    before = tx.now - timedelta(seconds=tx.settings.decide_within_s + 1)
+    return new_id("ord", at=before)
+
+
+UPSERT_OFFERS = """
+    INSERT INTO orders.offers AS o (sku_key, currency, sku, product_id, title, unit_price_e4, version)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[],
+                         $7::bigint[])
+    ON CONFLICT (sku_key, currency) DO UPDATE
+       SET sku = excluded.sku, product_id = excluded.product_id, title = excluded.title,
+           unit_price_e4 = excluded.unit_price_e4, version = excluded.version
+"""
+# Served by offers_by_product. What a product no longer offers.
+DELETE_OFFERS = """
+    DELETE FROM orders.offers o
+     WHERE o.product_id = ANY($1::text[]) AND NOT EXISTS (
+           SELECT 1 FROM unnest($2::text[], $3::text[]) AS k (sku_key, currency)
+            WHERE k.sku_key = o.sku_key AND k.currency = o.currency)
+"""
+
+
+async def copy_offers(tx: Transaction, events: Sequence[ProductChanged]) -> Decision:
+    """Keep the copy of what is sold at which price. The newest change of a product wins."""
+    newest = {event.product_id: event for event in events}
+    rows: dict[tuple[str, str], tuple[Any, ...]] = {}
+    for product in newest.values():
+        for variant in product.variants:
+            if product.archived or variant.archived:
+                continue
+            for price in variant.prices:
+                key = variant.sku.upper(), price.currency
+                title = variant.title or product.title
+                rows[key] = (
+                    *key,
+                    variant.sku,
+                    product.product_id,
+                    title,
+                    price.amount_e4,
+                    product.version,
+                )
+    tx.write(DELETE_OFFERS, list(newest), [k for k, _ in rows], [c for _, c in rows])
+    if rows:
+        tx.write(UPSERT_OFFERS, *map(list, zip(*rows.values(), strict=True)))
+    return Decision()

@@ -1,0 +1,136 @@
+"""The ways orders says no."""
+
+from tradewind.kernel.problems import Problem
+
+
+class OrderNotFound(Problem):
+    """There is none, or the caller may not see it; the two look alike on purpose."""
+
+    status = 404
+    code = "order_not_found"
+    title = "There is no such order."
+
+
+class InvalidOrder(Problem):
+    """The basket makes no sense as it stands; `errors` points at what."""
+
+    status = 422
+    code = "invalid_order"
+    title = "The order is not valid."
+
+
+class UnknownSku(Problem):
+    """A line names something that is not sold, or not in this currency."""
+
+    status = 422
+    code = "unknown_sku"
+    title = "Something in the basket is not for sale."
+
+
+class PriceChanged(Problem):
+    """The total is not what the client expected; the members say what it is."""
+
+    status = 409
+    code = "price_changed"
+    title = "The price has changed."
+
+
+class ExternalIdTaken(Problem):
+    """This credential has placed another order under the same `external_id`."""
+
+    status = 409
+    code = "external_id_taken"
+    title = "This external_id belongs to another order."
+
+
+class FieldNotAllowed(Problem):
+    """A field that only an import of history may send."""
+
+    status = 403
+    code = "field_not_allowed"
+    title = "This field needs the scope orders:import."
+
+
+class OrderRefused(Problem):
+    """The order was placed and then rejected. It stays readable under its `order_id`."""
+
+    kept = True
+
+
+class StockIsShort(OrderRefused):
+    """Fewer units are free than asked for; `short` says of what."""
+
+    status = 409
+    code = "stock_is_short"
+    title = "There is not enough stock."
+
+
+class PaymentDeclined(OrderRefused):
+    """The provider refused the card."""
+
+    status = 402
+    code = "payment_declined"
+    title = "The payment was declined."
+
+
+class PaymentTimeout(OrderRefused):
+    """The provider did not answer in time; nothing will be charged."""
+
+    status = 402
+    code = "payment_timeout"
+    title = "The payment provider did not answer in time."
+
+
+class PaymentFailed(OrderRefused):
+    """The provider could not handle the payment; nothing will be charged."""
+
+    status = 402
+    code = "payment_failed"
+    title = "The payment could not be made."
+
+
+class FraudBlocked(OrderRefused):
+    """The payment was refused after a check."""
+
+    status = 402
+    code = "fraud_blocked"
+    title = "The payment was refused."
+
+
+class DecideExpired(OrderRefused):
+    """The order could not be decided before its deadline; nothing will be charged."""
+
+    status = 409
+    code = "decide_expired"
+    title = "The order could not be decided in time."
+
+
+class OrderWasCancelled(OrderRefused):
+    """The order was cancelled while it was being decided."""
+
+    status = 409
+    code = "order_cancelled"
+    title = "The order was cancelled."
+
+
+class OrderNotCancellable(Problem):
+    """The order is past the point, or was never alive."""
+
+    status = 409
+    code = "order_not_cancellable"
+    title = "The order cannot be cancelled any more."
+    kept = True
+
+
+REFUSALS: dict[str, type[OrderRefused]] = {
+    problem.code: problem
+    for problem in (
+        StockIsShort,
+        PaymentDeclined,
+        PaymentTimeout,
+        PaymentFailed,
+        FraudBlocked,
+        DecideExpired,
+        OrderWasCancelled,
+    )
+}

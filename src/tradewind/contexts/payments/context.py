@@ -1,0 +1,49 @@
+"""Payments, as data."""
+
+from pathlib import Path
+
+from tradewind.contexts.inventory.events import StockReserved
+from tradewind.contexts.orders.events import OrderCancelled, OrderConfirmed, OrderRejected
+from tradewind.contexts.payments import clients, handlers, routes
+from tradewind.contexts.payments.commands import ProviderCall, RecordOutcomes, RefundPayment
+from tradewind.contexts.payments.events import (
+    CaptureRefused,
+    PaymentAuthorised,
+    PaymentCaptured,
+    PaymentDeclined,
+    PaymentFailed,
+    PaymentRefunded,
+    PaymentVoided,
+    RefundRefused,
+)
+from tradewind.platform.context import Consumer, Context, Sweep
+
+CONTEXT = Context(
+    name="payments",
+    topic="payment-events",
+    announces=(
+        PaymentAuthorised,
+        PaymentDeclined,
+        PaymentFailed,
+        PaymentCaptured,
+        CaptureRefused,
+        PaymentVoided,
+        PaymentRefunded,
+        RefundRefused,
+    ),
+    migrations=Path(__file__).parent / "migrations",
+    routes=(*routes.ROUTES, routes.charges_route(clients.read_charges)),
+    commands={
+        RecordOutcomes: handlers.record_outcomes,
+        RefundPayment: handlers.refund_payments,
+    },
+    consumers=(
+        Consumer(
+            name="payments",
+            handler=handlers.follow_orders,
+            events=(StockReserved, OrderConfirmed, OrderRejected, OrderCancelled),
+        ),
+    ),
+    sweeps=(Sweep(name="due operations", every_s=1, handler=handlers.take_up_due),),
+    clients={ProviderCall: clients.send},
+)

@@ -1,0 +1,419 @@
+"""Load, decide, save: payments and their operations.
+
+Every unit reads the payments it touches with what they have under way (one statement), lets the
+rules fold its messages over them, and writes what changed, guarded by the payments' versions: if
+another unit was faster on one of them, all of it is read and decided again.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from tradewind.contexts.inventory.events import StockReserved
+from tradewind.contexts.orders.events import OrderCancelled, OrderConfirmed, OrderRejected
+from tradewind.contexts.payments import rules
+from tradewind.contexts.payments.commands import RecordOutcomes, RefundPayment
+from tradewind.contexts.payments.rules import Absent, Aim, Begin, Book, Case, Policy, Posting
+from tradewind.contexts.payments.tables import Loaded, Operation, Payment, Refund
+from tradewind.kernel.messages import NOTHING, Decision
+from tradewind.platform.database.transaction import Transaction
+from tradewind.platform.settings import Settings
+
+OrderEvent = StockReserved | OrderConfirmed | OrderRejected | OrderCancelled
+
+# Rejections of orders that inventory never held anything for.
+NEVER_RESERVED = frozenset({"stock_is_short"})
+# 256 operations are some 60 kB of rows, and at most three requests to the provider.
+DUE_MAX = 256
+
+
+async def follow_orders(tx: Transaction, events: Sequence[OrderEvent]) -> Decision:
+    """Authorise what is reserved, capture what is confirmed, let go of what ended.
+
+    Safe to repeat: an order has one payment, and what is wanted of it only moves forward.
+    """
+    book = await load(tx, BY_ORDER, (event.order_id for event in events))
+    rules.follow_orders(book, [message_of(event) for event in events])
+    return save(tx, book)
+
+
+async def record_outcomes(tx: Transaction, commands: Sequence[RecordOutcomes]) -> Decision:
+    """Write down what the provider said, and start what follows from it.
+
+    Safe to repeat: a decided operation is closed, and an outcome for a closed one changes nothing.
+    """
+    outcomes = [outcome for command in commands for outcome in command.outcomes]
+    book = await load(tx, BY_PAYMENT, (outcome.payment_id for outcome in outcomes))
+    for outcome in outcomes:
+        rules.record(book, outcome)
+    return save(tx, book, outcomes=[None] * len(commands))
+
+
+async def refund_payments(tx: Transaction, commands: Sequence[RefundPayment]) -> Decision:
+    """Take refunds in hand; they are answered with the outcome of their operations.
+
+    Safe to repeat: the caller's key commits with the refund.
+    """
+    book = await load(tx, BY_PAYMENT, (command.payment_id for command in commands))
+    outcomes = [rules.request_refund(book, command) for command in commands]
+    return save(tx, book, outcomes=outcomes)
+
+
+# A range of the constraint's index `one_at_a_time` is all that is under way: few rows.
+DUE = """
+    SELECT payment_id FROM payments.operations
+     WHERE status IN ('requested', 'unknown') AND due_at <= $1
+     ORDER BY due_at LIMIT $2
+"""
+
+
+async def take_up_due(tx: Transaction) -> Decision:
+    """Take up operations whose wait is over, or whose process went away in the middle.
+
+    Safe to repeat: a claim moves `due_at`, under the payment's version.
+    """
+    due = await tx.fetch_values(DUE, tx.now, DUE_MAX)
+    if not due:
+        return NOTHING
+    book = await load(tx, BY_PAYMENT, due)
+    for case in book.by_payment.values():
+        rules.take_up(book, case)
+    return save(tx, book)
+
+
+def message_of(event: OrderEvent) -> Begin | Aim:
+    """What an event of another context means for the money."""
+    if isinstance(event, StockReserved):
+        return Begin(event.payment)
+    if isinstance(event, OrderConfirmed):
+        return Aim(order_id=event.order_id, payment_id=event.payment_id, wanted="captured")
+    absent: Absent = "announce"
+    if isinstance(event, OrderRejected):
+        absent = "ignore" if event.code in NEVER_RESERVED else "remember"
+    return Aim(
+        order_id=event.order_id, payment_id=event.payment_id, wanted="nothing", absent=absent
+    )
+
+
+def policy_of(settings: Settings) -> Policy:
+    """How patient the settings are."""
+    return Policy(
+        attempt_timeout_s=settings.authorise_attempt_timeout_s,
+        attempts_max=settings.authorise_attempts_max,
+        total_timeout_s=settings.authorise_total_timeout_s,
+    )
+
+
+# Reading
+
+COLUMNS = """
+    p.payment_id, p.amount_minor, p.currency, p.token, p.terms, p.status, p.wanted,
+    p.captured_minor, p.refunded_minor, p.pending_refund_minor, p.halted, p.sequence, p.version,
+    o.key, o.operation, o.refund_id, o.amount_minor, o.status, o.attempt, o.claim, o.claimed,
+    o.due_at, o.deadline_at, o.requested_at
+"""
+
+# Served by the unique keys on order_id, and one_at_a_time.
+BY_ORDER = f"""
+    SELECT i.order_id, e.order_id IS NOT NULL, {COLUMNS}
+      FROM unnest($1::text[]) AS i (order_id)
+      LEFT JOIN payments.payments p ON p.order_id = i.order_id
+      LEFT JOIN payments.ended_orders e ON e.order_id = i.order_id
+      LEFT JOIN payments.operations o
+        ON o.payment_id = p.payment_id AND o.status IN ('requested', 'unknown')
+"""
+
+# Served by the primary key, and one_at_a_time.
+BY_PAYMENT = f"""
+    SELECT p.order_id, false, {COLUMNS}
+      FROM unnest($1::text[]) AS i (payment_id)
+      JOIN payments.payments p ON p.payment_id = i.payment_id
+      LEFT JOIN payments.operations o
+        ON o.payment_id = p.payment_id AND o.status IN ('requested', 'unknown')
+"""
+
+
+async def load(tx: Transaction, sql: str, ids: Iterable[str]) -> Book:
+    """The payments with these ids, and what is under way for them."""
+    rows = await tx.fetch(sql, list(dict.fromkeys(ids)), into=Loaded)
+    cases = [case_of(row) for row in rows if row.payment_id is not None]
+    by_payment = {c.payment.payment_id: c for c in cases if c.payment.pending_refund_minor > 0}
+    if by_payment:
+        for refund in await pending_refunds(tx, list(by_payment)):
+            by_payment[refund.payment_id].refunds[refund.refund_id] = refund
+    return Book(
+        cases,
+        now=tx.now,
+        policy=policy_of(tx.settings),
+        ended=[row.order_id for row in rows if row.ended],
+    )
+
+
+def case_of(row: Loaded) -> Case:
+    """A read row as the unit's working copy."""
+    assert row.payment_id is not None, "a row without a payment has no case"
+    payment = Payment(
+        payment_id=row.payment_id,
+        order_id=row.order_id,
+        amount_minor=row.amount_minor,
+        currency=row.currency,
+        token=row.token,
+        terms=row.terms,
+        status=row.status,
+        wanted=row.wanted,
+        captured_minor=row.captured_minor,
+        refunded_minor=row.refunded_minor,
+        pending_refund_minor=row.pending_refund_minor,
+        halted=row.halted,
+        sequence=row.sequence,
+        version=row.version,
+    )
+    if row.key is None:
+        return Case(payment)
+    operation = Operation(
+        key=row.key,
+        payment_id=row.payment_id,
+        operation=row.operation,
+        refund_id=row.refund_id,
+        amount_minor=row.operation_amount_minor,
+        status=row.operation_status,
+        attempt=row.attempt,
+        claim=row.claim,
+        claimed=row.claimed,
+        due_at=row.due_at,
+        deadline_at=row.deadline_at,
+        requested_at=row.requested_at,
+    )
+    return Case(payment, operation)
+
+
+# Served by refunds_by_payment (payment_id, refund_id).
+PENDING_REFUNDS = """
+    SELECT refund_id, payment_id, amount_minor, reason, status, asked, created_at
+      FROM payments.refunds WHERE payment_id = ANY($1::text[]) AND status = 'pending'
+     ORDER BY refund_id
+"""
+
+
+async def pending_refunds(tx: Transaction, payment_ids: Sequence[str]) -> list[Refund]:
+    """Refunds that are not done; read only for payments that have some."""
+    return await tx.fetch(PENDING_REFUNDS, payment_ids, into=Refund)
+
+
+# Writing
+
+
+def save(tx: Transaction, book: Book, *, outcomes: Sequence[Any] = ()) -> Decision:
+    """Queue what changed."""
+    changes: list[tuple[Sequence[Any], Callable[[Transaction, Any, datetime], None]]] = [
+        (book.payments_new, insert_payments),
+        (book.payments_changed, update_payments),
+        (list(book.operations_new.values()), insert_operations),
+        (list(book.operations_changed.values()), update_operations),
+        (list(book.refunds_new.values()), insert_refunds),
+        (list(book.refunds_changed.values()), finish_refunds),
+        (book.postings, insert_postings),
+        (book.ended_now, insert_ended),
+    ]
+    for rows, write in changes:
+        if rows:
+            write(tx, rows, tx.now)
+    return Decision(events=book.events, outcomes=outcomes, answers=book.answers, signals=book.calls)
+
+
+# An order begun by another process in this very moment is read and decided again.
+INSERT_PAYMENTS = """
+    INSERT INTO payments.payments
+           (payment_id, order_id, amount_minor, currency, token, terms, status, wanted, sequence,
+            version, created_at, updated_at)
+    SELECT n.*, 1, $10, $10
+      FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[],
+                  $7::text[], $8::text[], $9::int[]) AS n
+        ON CONFLICT DO NOTHING
+"""
+
+
+def insert_payments(tx: Transaction, rows: Sequence[Payment], now: datetime) -> None:
+    """Payments that begin."""
+    tx.write(
+        INSERT_PAYMENTS,
+        [row.payment_id for row in rows],
+        [row.order_id for row in rows],
+        [row.amount_minor for row in rows],
+        [row.currency for row in rows],
+        [row.token for row in rows],
+        [row.terms for row in rows],
+        [row.status for row in rows],
+        [row.wanted for row in rows],
+        [row.sequence for row in rows],
+        now,
+        expect=len(rows),
+    )
+
+
+# Served by the primary key. HOT: no indexed column changes.
+UPDATE_PAYMENTS = """
+    UPDATE payments.payments p
+       SET status = c.status, wanted = c.wanted, captured_minor = c.captured_minor,
+           refunded_minor = c.refunded_minor, pending_refund_minor = c.pending_refund_minor,
+           halted = c.halted, sequence = c.sequence, version = c.version + 1, updated_at = $10
+      FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::bigint[], $6::bigint[],
+                  $7::bigint[], $8::text[], $9::int[])
+           AS c (payment_id, version, status, wanted, captured_minor, refunded_minor,
+                 pending_refund_minor, halted, sequence)
+     WHERE p.payment_id = c.payment_id AND p.version = c.version
+"""
+
+
+def update_payments(tx: Transaction, rows: Sequence[Payment], now: datetime) -> None:
+    """Payments as the rules left them, if nobody else changed them since."""
+    tx.write(
+        UPDATE_PAYMENTS,
+        [row.payment_id for row in rows],
+        [row.version for row in rows],
+        [row.status for row in rows],
+        [row.wanted for row in rows],
+        [row.captured_minor for row in rows],
+        [row.refunded_minor for row in rows],
+        [row.pending_refund_minor for row in rows],
+        [row.halted for row in rows],
+        [row.sequence for row in rows],
+        now,
+        expect=len(rows),
+    )
+
+
+INSERT_OPERATIONS = """
+    INSERT INTO payments.operations
+           (key, payment_id, operation, refund_id, amount_minor, status, attempt, claim, claimed,
+            due_at, deadline_at, requested_at)
+    SELECT n.*, $12
+      FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[],
+                  $7::int[], $8::int[], $9::boolean[], $10::timestamptz[], $11::timestamptz[]) AS n
+"""
+
+
+def insert_operations(tx: Transaction, rows: Sequence[Operation], now: datetime) -> None:
+    """Operations that begin; the calls go out when they are committed."""
+    tx.write(
+        INSERT_OPERATIONS,
+        [row.key for row in rows],
+        [row.payment_id for row in rows],
+        [row.operation for row in rows],
+        [row.refund_id for row in rows],
+        [row.amount_minor for row in rows],
+        [row.status for row in rows],
+        [row.attempt for row in rows],
+        [row.claim for row in rows],
+        [row.claimed for row in rows],
+        [row.due_at for row in rows],
+        [row.deadline_at for row in rows],
+        now,
+    )
+
+
+# Served by the primary key. Guarded by the version of the payment, which changes with it.
+UPDATE_OPERATIONS = """
+    UPDATE payments.operations o
+       SET status = c.status, attempt = c.attempt, claim = c.claim, claimed = c.claimed,
+           due_at = c.due_at, deadline_at = c.deadline_at, reason = c.reason,
+           finished_at = CASE WHEN c.status IN ('succeeded', 'refused') THEN $9::timestamptz END
+      FROM unnest($1::text[], $2::text[], $3::int[], $4::int[], $5::boolean[],
+                  $6::timestamptz[], $7::timestamptz[], $8::text[])
+           AS c (key, status, attempt, claim, claimed, due_at, deadline_at, reason)
+     WHERE o.key = c.key
+"""
+
+
+def update_operations(tx: Transaction, rows: Sequence[Operation], now: datetime) -> None:
+    """Operations that were tried again, or are done."""
+    tx.write(
+        UPDATE_OPERATIONS,
+        [row.key for row in rows],
+        [row.status for row in rows],
+        [row.attempt for row in rows],
+        [row.claim for row in rows],
+        [row.claimed for row in rows],
+        [row.due_at for row in rows],
+        [row.deadline_at for row in rows],
+        [row.reason for row in rows],
+        now,
+        expect=len(rows),
+    )
+
+
+INSERT_REFUNDS = """
+    INSERT INTO payments.refunds
+           (refund_id, payment_id, amount_minor, reason, status, asked, created_at)
+    SELECT n.*, $7
+      FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::boolean[]) AS n
+"""
+
+
+def insert_refunds(tx: Transaction, rows: Sequence[Refund], now: datetime) -> None:
+    """Refunds that begin."""
+    tx.write(
+        INSERT_REFUNDS,
+        [row.refund_id for row in rows],
+        [row.payment_id for row in rows],
+        [row.amount_minor for row in rows],
+        [row.reason for row in rows],
+        [row.status for row in rows],
+        [row.asked for row in rows],
+        now,
+    )
+
+
+# Served by the primary key.
+FINISH_REFUNDS = """
+    UPDATE payments.refunds r SET status = c.status, finished_at = $3
+      FROM unnest($1::text[], $2::text[]) AS c (refund_id, status)
+     WHERE r.refund_id = c.refund_id AND r.status = 'pending'
+"""
+
+
+def finish_refunds(tx: Transaction, rows: Sequence[Refund], now: datetime) -> None:
+    """Refunds that the provider decided."""
+    tx.write(
+        FINISH_REFUNDS,
+        [row.refund_id for row in rows],
+        [row.status for row in rows],
+        now,
+        expect=len(rows),
+    )
+
+
+INSERT_POSTINGS = """
+    INSERT INTO payments.ledger
+           (payment_id, order_id, kind, debit, credit, amount_minor, currency, at)
+    SELECT n.*, $8
+      FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[],
+                  $7::text[]) AS n
+"""
+
+
+def insert_postings(tx: Transaction, rows: Sequence[Posting], now: datetime) -> None:
+    """The ledger grows."""
+    tx.write(
+        INSERT_POSTINGS,
+        [row.payment_id for row in rows],
+        [row.order_id for row in rows],
+        [row.kind for row in rows],
+        [row.debit for row in rows],
+        [row.credit for row in rows],
+        [row.amount_minor for row in rows],
+        [row.currency for row in rows],
+        now,
+    )
+
+
+INSERT_ENDED = """
+    INSERT INTO payments.ended_orders (order_id, ended_at)
+    SELECT order_id, $2 FROM unnest($1::text[]) AS n (order_id)
+        ON CONFLICT DO NOTHING
+"""
+
+
+def insert_ended(tx: Transaction, order_ids: Sequence[str], now: datetime) -> None:
+    """Orders that ended before a payment began; one written meanwhile is decided again."""
+    tx.write(INSERT_ENDED, order_ids, now, expect=len(order_ids))

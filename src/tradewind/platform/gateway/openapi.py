@@ -1,0 +1,282 @@
+"""OpenAPI 3.1, written from the route table: what is served is what is documented."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from tradewind.kernel.problems import FieldError, Problem
+from tradewind.platform.gateway import problems as ours
+from tradewind.platform.gateway.endpoint import Endpoint
+from tradewind.platform.gateway.examples import example_of
+from tradewind.platform.gateway.idempotency import KEY_CHARACTERS_MAX
+from tradewind.platform.gateway.paths import PARAMETER
+from tradewind.platform.gateway.routing import Anyone, Keyed, OrderHolder, Route, Scope
+from tradewind.platform.gateway.system_paths import system_paths
+
+REF = "#/components/schemas/{name}"
+PROBLEM_JSON = "application/problem+json"
+INTRODUCTION = """\
+Tradewind's API. Every refusal is a problem (RFC 9457) with a stable `code` and a `trace_id`; \
+`errors` names the place in the body, or the parameter, that is at fault.
+
+Money is `{"amount": "12.75", "currency": "GBP"}`, a decimal text. Times are RFC 3339 in UTC. \
+Lists are `{"items": [...], "next": "CURSOR"}`: pass `next` as `cursor`; `null` is the end.
+
+Send `Authorization: Bearer KEY` with an API key. The answer to a placed order has an \
+`order_token`, which opens that order in the same way.
+
+A request with an `Idempotency-Key` may be repeated as often as needed: it takes effect once, and \
+the first answer comes again, to the byte, with `Idempotent-Replayed: true`."""
+
+PROBLEM_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "description": "RFC 9457. Some problems have further members that a client can act on.",
+    "required": ["type", "title", "status", "code", "detail", "trace_id"],
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference", "description": "What it means."},
+        "title": {"type": "string", "description": "The same for every problem of this code."},
+        "status": {"type": "integer"},
+        "code": {"type": "string", "description": "Stable: what a program looks at."},
+        "detail": {"type": "string", "description": "This case, and what to do about it."},
+        "trace_id": {"type": "string", "description": "Finds this request in the logs."},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["pointer", "message"],
+                "properties": {
+                    "pointer": {
+                        "type": "string",
+                        "description": "JSON pointer into the body, or a parameter's name.",
+                    },
+                    "message": {"type": "string"},
+                },
+            },
+        },
+    },
+}
+TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+def openapi_document(endpoints: Sequence[Endpoint], version: str) -> dict[str, Any]:
+    """The description of all endpoints, in the order they are declared."""
+    schemas, components = schemas_of(endpoints)
+    components["Problem"] = PROBLEM_SCHEMA
+    paths: dict[str, dict[str, Any]] = {}
+    ids: set[str] = set()
+    refusals: dict[str, type[Problem]] = {}
+    for endpoint in endpoints:
+        path = PARAMETER.sub(r"{\1}", endpoint.route.path)
+        operation = operation_of(endpoint, schemas, components)
+        if operation["operationId"] in ids:
+            operation["operationId"] = f"{endpoint.context}_{operation['operationId']}"
+        ids.add(operation["operationId"])
+        paths.setdefault(path, {})[endpoint.route.method.lower()] = operation
+        refusals.update({kind.code: kind for kind in refusals_of(endpoint.route)})
+    for path, item in system_paths().items():
+        paths.setdefault(path, {}).update(item)
+    tags = dict.fromkeys(tag_of(endpoint) for endpoint in endpoints)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Tradewind",
+            "version": version,
+            "description": INTRODUCTION,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [{"name": tag} for tag in [*tags, "system"]],
+        "paths": paths,
+        "components": {
+            "schemas": dict(sorted(components.items())),
+            "examples": {code: problem_example(refusals[code]) for code in sorted(refusals)},
+            "securitySchemes": {
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An API key (`tw_live_...`), or the token of one order.",
+                }
+            },
+        },
+    }
+
+
+def schemas_of(endpoints: Sequence[Endpoint]) -> tuple[dict[Any, Any], dict[str, Any]]:
+    """The schema of every declared type, by type, and the components they refer to."""
+    types: list[Any] = []
+    for endpoint in endpoints:
+        route = endpoint.route
+        types += [route.body, route.query, *route.answers.values()]
+    distinct: list[Any] = []
+    for kind in types:
+        if kind is not None and kind is not bytes and kind not in distinct:
+            distinct.append(kind)
+    if not distinct:
+        return {}, {}
+    found, components = msgspec.json.schema_components(distinct, ref_template=REF)
+    return {id(kind): schema for kind, schema in zip(distinct, found, strict=True)}, components
+
+
+def operation_of(
+    endpoint: Endpoint, schemas: Mapping[Any, Any], components: Mapping[str, Any]
+) -> dict[str, Any]:
+    """One operation."""
+    route = endpoint.route
+    operation: dict[str, Any] = {
+        "operationId": getattr(route.handler, "__name__", "operation"),
+        "tags": [tag_of(endpoint)],
+        "summary": route.summary,
+    }
+    description = inspect.getdoc(route.handler)
+    if description:
+        operation["description"] = description
+    parameters = parameters_of(route, schemas, components)
+    if parameters:
+        operation["parameters"] = parameters
+    if route.body is not None:
+        schema = schemas[id(route.body)]
+        content = {"schema": schema, "example": example_of(schema, components)}
+        operation["requestBody"] = {
+            "required": True,
+            "content": dict.fromkeys(route.media_types, content),
+        }
+    elif route.streamed:
+        text = {"schema": {"type": "string"}}
+        operation["requestBody"] = {
+            "required": True,
+            "content": dict.fromkeys(route.media_types, text),
+        }
+    operation["responses"] = answers_of(route, schemas) | problem_responses(route)
+    operation["security"] = security_of(route)
+    operation["x-rate-limit-class"] = route.limit
+    return operation
+
+
+def tag_of(endpoint: Endpoint) -> str:
+    """The group of an operation: its own, or its context."""
+    return endpoint.route.tag or endpoint.context
+
+
+def parameters_of(
+    route: Route, schemas: Mapping[Any, Any], components: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Path and query parameters, and the headers that matter."""
+    found: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name, _ in PARAMETER.findall(route.path)
+    ]
+    if route.query is not None:
+        schema = schemas[id(route.query)]
+        schema = components[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+        for name, kind in schema.get("properties", {}).items():
+            parameter = {"name": name, "in": "query", "schema": kind}
+            if name in schema.get("required", ()):
+                parameter["required"] = True
+            if "description" in kind:
+                parameter["description"] = kind["description"]
+            found.append(parameter)
+    if route.keyed is not Keyed.NO:
+        found.append(
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "required": route.keyed is Keyed.REQUIRED,
+                "description": "A new random value per request; the same one to repeat it.",
+                "schema": {"type": "string", "minLength": 1, "maxLength": KEY_CHARACTERS_MAX},
+            }
+        )
+    return found
+
+
+def answers_of(route: Route, schemas: Mapping[Any, Any]) -> dict[str, Any]:
+    """What the route answers when all is well."""
+    found: dict[str, Any] = {}
+    for status, kind in route.answers.items():
+        response: dict[str, Any] = {"description": HTTPStatus(status).phrase}
+        if kind is bytes:
+            response["content"] = {"application/octet-stream": {}}
+        elif kind is not None:
+            response["content"] = {"application/json": {"schema": schemas[id(kind)]}}
+        if route.keyed is not Keyed.NO:
+            response["headers"] = {
+                "Idempotent-Replayed": {
+                    "description": "`true` where this is the first answer, sent again.",
+                    "schema": {"type": "string", "const": "true"},
+                }
+            }
+        found[str(status)] = response
+    return found
+
+
+def refusals_of(route: Route) -> list[type[Problem]]:
+    """Every problem a route may answer, its own first, those of the gateway by what it reads."""
+    found: list[type[Problem]] = [*route.problems]
+    if isinstance(route.permission, Scope):
+        found += [ours.Unauthenticated, ours.Forbidden]
+    elif isinstance(route.permission, OrderHolder):
+        found += [ours.Unauthenticated, ours.NotFound]
+    else:
+        found.append(ours.Unauthenticated)
+    if route.keyed is not Keyed.NO:
+        found += [
+            ours.IdempotencyKeyInvalid,
+            ours.IdempotencyKeyReused,
+            ours.IdempotencyInFlight,
+        ]
+    if route.keyed is Keyed.REQUIRED:
+        found.append(ours.IdempotencyKeyRequired)
+    if route.body is not None:
+        found += [ours.InvalidJson, ours.InvalidBody]
+    if route.body is not None or route.streamed:
+        found += [ours.BodyTooLarge, ours.UnsupportedMediaType, ours.RequestTimeout]
+    found += [ours.InvalidQuery, *ours.ANYWHERE]
+    by_code: dict[str, type[Problem]] = {}
+    for kind in found:
+        by_code.setdefault(kind.code, kind)
+    return list(by_code.values())
+
+
+def problem_responses(route: Route) -> dict[str, Any]:
+    """The refusals of a route by status, an example for each code."""
+    by_status: dict[int, list[type[Problem]]] = {}
+    for kind in refusals_of(route):
+        by_status.setdefault(kind.status, []).append(kind)
+    return {
+        str(status): {
+            "description": ", ".join(f"`{kind.code}`" for kind in kinds),
+            "content": {
+                PROBLEM_JSON: {
+                    "schema": {"$ref": REF.format(name="Problem")},
+                    "examples": {
+                        kind.code: {"$ref": f"#/components/examples/{kind.code}"} for kind in kinds
+                    },
+                }
+            },
+        }
+        for status, kinds in sorted(by_status.items())
+    }
+
+
+def problem_example(kind: type[Problem]) -> dict[str, Any]:
+    """A problem as a client meets it."""
+    problem = Problem.__new__(kind)
+    Problem.__init__(problem, errors=ERRORS.get(kind.code, ()))
+    return {"summary": kind.title, "value": problem.document(trace_id=TRACE_ID)}
+
+
+ERRORS = {
+    ours.InvalidBody.code: (FieldError("/lines/0/quantity", "must be at least 1"),),
+    ours.InvalidQuery.code: (FieldError("limit", "must be at most 100"),),
+}
+
+
+def security_of(route: Route) -> list[dict[str, list[str]]]:
+    """Who may call."""
+    if isinstance(route.permission, Anyone):
+        return [{}, {"bearer": []}]
+    if isinstance(route.permission, Scope):
+        return [{"bearer": [route.permission.name]}]
+    return [{"bearer": [route.permission.scope]}, {"bearer": ["(order token)"]}]

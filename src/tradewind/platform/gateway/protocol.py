@@ -1,0 +1,149 @@
+"""HTTP/1.1 as uvicorn speaks it, with limits on what comes before the application sees a request.
+
+The parser in C takes heads of any size, and a client may send one byte a minute. Here a head has at
+most `header_bytes_max` bytes and `head_timeout_s` to arrive, a process at most `connections_max`
+connections, and a body that nobody reads any more (its request was answered early) ends.
+"""
+
+import asyncio
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from tradewind.kernel.problems import Problem
+from tradewind.platform.gateway import trace
+from tradewind.platform.gateway.endpoint import render_refusal
+from tradewind.platform.gateway.problems import (
+    Busy,
+    HeadersTooLarge,
+    MalformedRequest,
+    RequestTimeout,
+)
+from tradewind.platform.gateway.receiving import DISCARDED_BYTES_MAX
+
+HEAD_TIMEOUT_S = 10.0
+# Sockets of clients; file descriptors of the database and of files come on top (see the
+# supervisor's rlimit). An idle connection holds some 5 kB.
+CONNECTIONS_MAX = 8_192
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """One connection. `header_bytes_max` is set by a subclass made for the settings in force."""
+
+    header_bytes_max = 16_384
+    head_timeout_s = HEAD_TIMEOUT_S
+    connections_max = CONNECTIONS_MAX
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._head_bytes = 0
+        self._in_head = True
+        self._head_too_large = False
+        self._unread_bytes = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client connected: it must send a head soon."""
+        super().connection_made(transport)
+        if len(self.connections) > self.connections_max:
+            self._refuse(Busy(), b"503 Service Unavailable")
+            return
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone."""
+        self._forget_head()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came. What belongs to a head is counted; the parser does the rest."""
+        if self._in_head:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if not self._in_head or self.transport is None or self.transport.is_closing():
+            return
+        if self._head_bytes > self.header_bytes_max:
+            self._refuse_head()
+        elif self._head_bytes and self._head_timer is None:
+            self._expect_head()
+
+    def on_headers_complete(self) -> None:
+        """The head is whole: the application may have it, unless it is too large."""
+        self._in_head = False
+        self._forget_head()
+        if self._head_bytes > self.header_bytes_max:
+            # The count may hold some of the body: now that they are apart, count exactly.
+            size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            if size > self.header_bytes_max:
+                self._head_too_large = True
+                raise ValueError("the head is too large")  # ends the parser; see below
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a body came."""
+        if self.cycle.response_complete:
+            self._unread_bytes += len(body)
+            if self._unread_bytes > DISCARDED_BYTES_MAX:
+                self.transport.close()
+            return
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is whole; what comes next is a head."""
+        self._in_head = True
+        self._head_bytes = self._unread_bytes = 0
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """The parser gave up."""
+        if self._head_too_large:
+            self._refuse_head()
+        else:
+            self._refuse(MalformedRequest("This is not HTTP/1.1."), b"400 Bad Request")
+
+    def _expect_head(self) -> None:
+        self._head_timer = self.loop.call_later(self.head_timeout_s, self._head_overdue)
+
+    def _forget_head(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_overdue(self) -> None:
+        self._head_timer = None
+        if self.transport.is_closing():
+            return
+        if self._head_bytes and (self.cycle is None or self.cycle.response_complete):
+            problem = RequestTimeout(f"The head did not arrive within {self.head_timeout_s:g} s.")
+            self._refuse(problem, b"408 Request Timeout")
+        else:
+            self.transport.close()
+
+    def _refuse_head(self) -> None:
+        problem = HeadersTooLarge(
+            f"Request line and headers may have {self.header_bytes_max} bytes together."
+        )
+        self._refuse(problem, b"431 Request Header Fields Too Large")
+
+    def _refuse(self, problem: Problem, status_line: bytes) -> None:
+        """Answer without the application, and hang up."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            # An answer to an earlier request is on its way: ours must not stand in the middle.
+            self.transport.close()
+            return
+        response = render_refusal(problem, trace.begin(None).trace_id)
+        lines = [b"HTTP/1.1 " + status_line]
+        for name, value in [*self.server_state.default_headers, *response.headers]:
+            lines.append(name + b": " + value)
+        lines.append(b"content-length: %d" % len(response.body))
+        lines.append(b"connection: close\r\n\r\n")
+        self.transport.write(b"\r\n".join(lines) + response.body)
+        self.transport.close()

@@ -1,0 +1,69 @@
+"""The HTTP server: uvicorn with our limits, our log and our way to stop."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Sequence
+from types import FrameType
+
+import uvicorn
+
+from tradewind.platform.gateway.asgi import Application
+from tradewind.platform.gateway.protocol import GuardedProtocol
+from tradewind.platform.settings import Settings
+
+BACKLOG = 2_048
+KEEP_ALIVE_S = 75  # longer than the 60 s of common load balancers: they hang up first
+
+
+def configuration(app: Application, settings: Settings) -> uvicorn.Config:
+    """How uvicorn serves the application under these settings."""
+    limited = type(
+        "LimitedProtocol", (GuardedProtocol,), {"header_bytes_max": settings.header_bytes_max}
+    )
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http=limited,
+        ws="none",
+        lifespan="on",
+        # Logging is set up by the program; an access line per request is what metrics are for.
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        date_header=True,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=max(1, round(settings.drain_timeout_s)),
+    )
+
+
+class Server(uvicorn.Server):
+    """A server that is "not ready" from the moment it is told to stop."""
+
+    def __init__(self, app: Application, settings: Settings) -> None:
+        super().__init__(configuration(app, settings))
+        self._app = app
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """SIGTERM or Ctrl-C: finish what was begun, at most `drain_timeout_s`."""
+        self._app.begin_drain()
+        super().handle_exit(sig, frame)
+
+    def stop(self) -> None:
+        """Begin to stop, from inside the process."""
+        self.handle_exit(signal.SIGTERM, None)
+
+    async def serve_on(self, sockets: Sequence[socket.socket]) -> None:
+        """Serve on sockets that the supervisor bound, until told to stop."""
+        await self.serve(sockets=list(sockets))
+
+
+def run(app: Application, settings: Settings, sockets: Sequence[socket.socket] = ()) -> None:
+    """Serve until SIGTERM or Ctrl-C. Blocks; makes the event loop."""
+    server = Server(app, settings)
+    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+        runner.run(server.serve(sockets=list(sockets) or None))

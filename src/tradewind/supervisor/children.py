@@ -1,0 +1,267 @@
+"""What the supervisor keeps: web processes, the payment simulator, PostgreSQL."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from tradewind.platform.database.embedded import EmbeddedPostgres
+from tradewind.platform.settings import Settings, child_environment
+from tradewind.supervisor import processes
+from tradewind.supervisor.processes import Identity
+
+SIMULATOR_TIMEOUT_S = 15
+SIMULATOR_POLL_S = 0.03
+LOG_BYTES_MAX = 10 * 1024 * 1024
+
+WORKER = (sys.executable, "-m", "tradewind", "serve")
+SIMULATOR = (sys.executable, "-m", "tradewind.simulator")
+
+
+class StartError(Exception):
+    """Something could not be started; the text is a sentence for the person at the terminal."""
+
+
+class WebProcess:
+    """One web process. It inherits the listening socket and dies with the supervisor."""
+
+    def __init__(
+        self, number: int, settings: Settings, listening: socket.socket, command: Sequence[str]
+    ) -> None:
+        self.name = f"web process {number}"
+        self.number = number
+        self.settings = settings
+        self.listening = listening
+        self.command = command
+        self.started: Callable[[], None] = lambda: None  # called after every start
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it lives."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def identity(self) -> Identity | None:
+        """The running process."""
+        if self._process is None or self._process.poll() is not None:
+            return None
+        return processes.identify(self._process.pid)
+
+    @property
+    def last_end(self) -> str:
+        """How it last ended."""
+        return processes.how_it_ended((self._process and self._process.returncode) or 0)
+
+    async def start(self) -> None:
+        """Start it; that it is ready is seen at ``/readyz``."""
+        descriptor = self.listening.fileno()
+        self._process = subprocess.Popen(
+            [
+                *self.command,
+                *("--fd", str(descriptor)),
+                *("--number", str(self.number)),
+                *("--parent", str(os.getpid())),
+            ],
+            stdin=subprocess.DEVNULL,
+            env=child_environment(self.settings),
+            pass_fds=(descriptor,),
+            start_new_session=True,  # Ctrl-C is for the supervisor, which stops it in good order
+        )
+        self.started()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal, if it lives."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(number)
+
+
+class Place(Struct, frozen=True):
+    """Where a simulator runs or ran: written into its folder, read by whoever comes next."""
+
+    port: int
+    process: Identity | None = None
+
+
+class Simulator:
+    """The payment simulator: a program with a life of its own, started, adopted, stopped by us."""
+
+    name = "the payment simulator"
+
+    def __init__(self, home: Path, port: int, command: Sequence[str]) -> None:
+        self.home = home
+        self.port = port  # 0: the one it had before, else a free one
+        self.command = command
+        self.adopted = False
+        self._identity: Identity | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it lives."""
+        if self._process is not None:
+            return self._process.poll() is None
+        return self._identity is not None and processes.lives(self._identity)
+
+    @property
+    def last_end(self) -> str:
+        """How it last ended."""
+        if self._process is None:
+            return "is gone"
+        return processes.how_it_ended(self._process.returncode or 0)
+
+    async def start(self) -> None:
+        """Adopt the one that runs, else start one; returns when it answers."""
+        place = await self._last_place()
+        if place is not None and await self._adopt(place):
+            return
+        before = place.port if place else 0
+        ports = [self.port] if self.port else [before, 0] if before else [0]
+        why = ""
+        for port in ports:
+            why = await self._launch(port or free_port())
+            if not why:
+                return
+        raise StartError(
+            f"The payment simulator cannot be started: {why} See {self._log}, or set "
+            "TRADEWIND_SIMULATOR_PORT to a free port."
+        )
+
+    async def stop(self, timeout_s: float) -> None:
+        """Stop it, kindly and then not."""
+        if self._identity is None:
+            return
+        processes.send(self._identity, signal.SIGTERM)
+        if not await processes.gone([self._identity], timeout_s):
+            processes.send(self._identity, signal.SIGKILL)
+            await processes.gone([self._identity], 1)
+        if self._process is not None:
+            self._process.wait()
+        self._process = self._identity = None
+
+    @property
+    def _folder(self) -> Path:
+        return self.home / "simulator"
+
+    @property
+    def _log(self) -> Path:
+        return self._folder / "simulator.log"
+
+    async def _last_place(self) -> Place | None:
+        try:
+            return msgspec.json.decode((self._folder / "place.json").read_bytes(), type=Place)
+        except (OSError, msgspec.DecodeError, msgspec.ValidationError):
+            return None
+
+    async def _adopt(self, place: Place) -> bool:
+        if place.process is None or not processes.lives(place.process):
+            return False
+        fits = self.port in (0, place.port)
+        deadline = time.monotonic() + SIMULATOR_TIMEOUT_S
+        while fits and processes.lives(place.process) and time.monotonic() < deadline:
+            if await asyncio.to_thread(answers, place.port):
+                self.port, self._identity, self.adopted = place.port, place.process, True
+                self._process = None
+                return True
+            await asyncio.sleep(SIMULATOR_POLL_S)
+        # Alive, but on another port than is wanted now, or deaf.
+        self._identity = place.process
+        await self.stop(2)
+        return False
+
+    async def _launch(self, port: int) -> str:
+        """Start one on a port; empty when it answers, else why it does not."""
+        if not can_bind(port):
+            return f"port {port} is taken by another program."
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        shorten(self._log)
+        with self._log.open("ab") as output:
+            process = subprocess.Popen(
+                [*self.command, "--home", str(self.home), "--port", str(port)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # it stands for a bank: our fate is not its own
+            )
+        self._process, self._identity = process, processes.identify(process.pid)
+        draft = self._folder / ".place.json"
+        draft.write_bytes(msgspec.json.encode(Place(port, self._identity)))
+        draft.replace(self._folder / "place.json")
+        deadline = time.monotonic() + SIMULATOR_TIMEOUT_S
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                return f"it {processes.how_it_ended(process.returncode)}."
+            if await asyncio.to_thread(answers, port):
+                self.port, self.adopted = port, False
+                return ""
+            await asyncio.sleep(SIMULATOR_POLL_S)
+        await self.stop(1)
+        return f"it did not answer within {SIMULATOR_TIMEOUT_S} s."
+
+
+class Database:
+    """The embedded PostgreSQL, as something that is kept."""
+
+    name = "PostgreSQL"
+    last_end = "died"
+
+    def __init__(self, server: EmbeddedPostgres) -> None:
+        self.server = server
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it lives."""
+        return self.server.is_running
+
+    async def start(self) -> None:
+        """Start it and wait until it answers."""
+        await self.server.start()
+
+
+def answers(port: int) -> bool:
+    """Whether something says it is alive on this port of this machine."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"http://127.0.0.1:{port}/livez", timeout=2) as reply:
+            return bool(reply.status == 200)
+    except (OSError, urllib.error.URLError, ValueError):
+        return False
+
+
+def can_bind(port: int) -> bool:
+    """Whether a port of this machine is free."""
+    try:
+        with socket.create_server(("127.0.0.1", port)):
+            return True
+    except OSError:
+        return False
+
+
+def free_port() -> int:
+    """A port that is free now."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def shorten(file: Path) -> None:
+    """Set a log that has become long aside, in place of the one set aside before."""
+    try:
+        if file.stat().st_size > LOG_BYTES_MAX:
+            file.replace(file.with_name(file.name + ".1"))
+    except FileNotFoundError:
+        return

@@ -1,0 +1,158 @@
+"""What shoppers find, on a real database."""
+
+import asyncio
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from contexts.catalog.factories import body, variant
+from tradewind.contexts.catalog import queries
+from tradewind.contexts.catalog.commands import ArchiveProduct, UpsertProduct
+from tradewind.contexts.catalog.handlers.products import archive_products, upsert_products
+from tradewind.contexts.catalog.queries import words_of
+from tradewind.contexts.catalog.tables import FacetValue
+from tradewind.kernel.ids import new_id
+from tradewind.testing.database import UnitRunner
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+SHOP: dict[str, dict[str, Any]] = {
+    "lamp": {"title": "Desk lamp", "category": "Home/Lighting", "attributes": {"colour": "red"}},
+    "shade": {
+        "title": "Shade",
+        "description": "Fits every lamp we sell.",
+        "category": "Home/Lighting",
+        "attributes": {"colour": "red"},
+    },
+    "lighting": {"title": "Lighting set", "category": "Home", "attributes": {"colour": "blue"}},
+    "mug": {"title": "Mug", "category": "Homeware", "variants": [variant("THE-1"), variant("M/2")]},
+    "gone": {"title": "Old lamp", "category": "Home/Lighting"},
+}
+
+HOSTILE = (
+    "'; DROP TABLE catalog.products; --",
+    '"unbalanced',
+    "a & | ! ( ) : * <-> \\",
+    ":*",
+    "\x00",
+    "\ud800",
+    "%",
+    "_",
+    "the",
+    "-",
+    "- - -",
+    'or or or "" or',
+    "lamp:*",
+    "\u202e\u0000lamp",
+    "\uff19 \u2177 \xdf \u0130",
+    "a" * 200,
+    "(" * 200,
+    "'" * 200,
+    "\\" * 200,
+)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def shop(unit: UnitRunner) -> UnitRunner:
+    for name, fields in SHOP.items():
+        command = UpsertProduct(
+            product_id=new_id("prd"),
+            external_id=name,
+            body=body(**{"variants": [variant(f"{name}-1")], **fields}),
+        )
+        await unit.run("catalog", upsert_products, [command])
+        await asyncio.sleep(0.002)  # ids of one millisecond are unordered
+    await unit.run("catalog", archive_products, [ArchiveProduct(external_id="gone")])
+    return unit
+
+
+async def names(shop: UnitRunner, text: str, category: str = "") -> list[str]:
+    async with shop.reading("catalog") as snapshot:
+        found = await queries.search(snapshot, words_of(text), category, before=None, count_max=10)
+    rows = await shop.sql("SELECT product_id, external_id FROM catalog.products")
+    by_id = dict(tuple(row) for row in rows)
+    return [by_id[hit.product_id] for hit in found]
+
+
+async def test_titles_stand_over_descriptions(shop: UnitRunner) -> None:
+    assert await names(shop, "lamp") == ["lamp", "shade"]
+
+
+async def test_words_are_stemmed_and_all_must_occur(shop: UnitRunner) -> None:
+    assert await names(shop, "lamps desks") == ["lamp"]
+    assert await names(shop, "lamp nowhere") == []
+
+
+async def test_the_last_word_may_be_unfinished(shop: UnitRunner) -> None:
+    assert await names(shop, "lighti") == ["lighting"]
+    assert await names(shop, "des") == ["lamp"]
+    assert await names(shop, "desk la") == ["lamp"]
+    assert await names(shop, '"lighti') == []
+
+
+async def test_an_exact_sku_comes_first(shop: UnitRunner) -> None:
+    """Also one that the parser would drop as a common word or take for a path."""
+    for sku, name in (("the-1", "mug"), ("m/2", "mug"), ("LAMP-1", "lamp"), ("Shade-1", "shade")):
+        assert (await names(shop, sku))[0] == name
+
+
+async def test_a_category_holds_all_below_it_and_nothing_beside(shop: UnitRunner) -> None:
+    assert await names(shop, "", "Home") == ["lighting", "shade", "lamp"]
+    assert await names(shop, "lamp", "Home/Lighting") == ["lamp", "shade"]
+    assert await names(shop, "lamp", "Homeware") == []
+    assert await names(shop, "", "Home/Light") == []
+
+
+async def test_what_is_archived_is_not_found(shop: UnitRunner) -> None:
+    assert await names(shop, "old") == []
+    async with shop.reading("catalog") as snapshot:
+        assert await queries.product_of_sku(snapshot, "gone-1") is None
+        found = await queries.product_of_sku(snapshot, "lamp-1")
+        assert found is not None and '"Desk lamp"' in found.document
+
+
+async def test_facets_count_everything_found(shop: UnitRunner) -> None:
+    async with shop.reading("catalog") as snapshot:
+        counted = await queries.facets(
+            snapshot, words_of("lamp"), "", ["category", "colour", "nothing"]
+        )
+        whole = await queries.facets(snapshot, words_of(""), "Home", ["category"])
+    assert counted == {
+        "category": [FacetValue("Home/Lighting", 2)],
+        "colour": [FacetValue("red", 2)],
+        "nothing": [],
+    }
+    assert whole["category"] == [FacetValue("Home/Lighting", 2), FacetValue("Home", 1)]
+
+
+@pytest.mark.parametrize("text", ["", "lamp"])
+@pytest.mark.parametrize("category", ["", "Home"])
+async def test_pages_give_everything_once(shop: UnitRunner, text: str, category: str) -> None:
+    words = words_of(text)
+    async with shop.reading("catalog") as snapshot:
+        whole = await queries.search(snapshot, words, category, before=None, count_max=100)
+        paged, before = [], None
+        while page := await queries.search(snapshot, words, category, before=before, count_max=1):
+            paged += page
+            before = (page[-1].score_micro, page[-1].product_id)
+        listed, last = [], None
+        while rows := await queries.list_products(
+            snapshot, words, category, before=last, count_max=1
+        ):
+            listed += rows
+            last = rows[-1].product_id
+    assert paged == whole
+    assert [row.product_id for row in listed] == sorted((h.product_id for h in whole), reverse=True)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+async def test_nothing_that_is_typed_breaks_a_search(shop: UnitRunner, text: str) -> None:
+    words = words_of(text)
+    category = text.replace("\x00", "").encode("utf-8", "replace").decode()
+    async with shop.reading("catalog") as snapshot:
+        for where in ("", category):
+            await queries.search(snapshot, words, where, before=None, count_max=5)
+            await queries.list_products(snapshot, words, where, before=None, count_max=5)
+            await queries.facets(snapshot, words, where, ["category", category])
+    assert await names(shop, "desk") == ["lamp"]
