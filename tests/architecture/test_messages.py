@@ -119,8 +119,9 @@ def test_a_context_declares_what_it_has(context: str) -> None:
 
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_a_context_listens_only_to_what_somebody_announces(context: str) -> None:
-    """A consumer of an event that nobody declares would wait for ever."""
+    """A consumer of an event that nobody declares would wait for ever. Its own timers it sets."""
     announced = {event for _, event in ANNOUNCED}
     module = importlib.import_module(f"tradewind.contexts.{context}.context")
+    own = f"tradewind.contexts.{context}."
     heard = {event for consumer in module.CONTEXT.consumers for event in consumer.events}
-    assert heard <= announced
+    assert {event for event in heard if not event.__module__.startswith(own)} <= announced

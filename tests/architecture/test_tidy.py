@@ -7,6 +7,7 @@ is two files. They cost little when they hold from the first day.
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,7 @@ def part_of(path: Path) -> str | None:
     return None if context_of(path) is None else path.relative_to(PACKAGE).parts[2].split(".")[0]
 
 
+@cache
 def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
@@ -85,7 +87,7 @@ def test_files_and_functions_are_short(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     lines = text.count("\n")
     assert lines <= LINES_PER_FILE_MAX, "split it: a package of the same name keeps the imports"
-    for function in functions(ast.parse(text)):
+    for function in functions(parsed(path)):
         length = (function.end_lineno or function.lineno) - function.lineno + 1
         assert length <= LINES_PER_FUNCTION_MAX, f"{function.name} has {length} lines: name a part"
 
@@ -153,8 +155,19 @@ def test_sql_is_never_glued_together_from_values(path: Path) -> None:
         if isinstance(node, ast.JoinedStr):
             text = "".join(str(p.value) for p in node.values if isinstance(p, ast.Constant))
             parts = [p.value for p in node.values if isinstance(p, ast.FormattedValue)]
-            constant = all(isinstance(part, ast.Name) and part.id.isupper() for part in parts)
-            assert constant or not SQL.match(text), f"line {node.lineno}: SQL from an f-string"
+            assert all(map(is_constant, parts)) or not SQL.match(text), f"line {node.lineno}"
+
+
+def is_constant(node: ast.expr) -> bool:
+    """A literal, a name in capitals, or such a text formatted with such values."""
+    match node:
+        case ast.Constant():
+            return True
+        case ast.Name(id=name):
+            return name.isupper()
+        case ast.Call(func=ast.Attribute(value=text, attr="format"), args=args, keywords=named):
+            return all(map(is_constant, [text, *args, *(each.value for each in named)]))
+    return False
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=relative)

@@ -43,6 +43,7 @@ ORDERS: tuple[Invariant, ...] = (
 MONEY: tuple[Invariant, ...] = (
     money.the_ledger_sums_to_zero_in_every_currency,
     money.nothing_is_left_receivable,
+    money.what_payments_moved_is_booked_as_sales_and_refunds,
     money.refunds_add_up_to_their_payment,
     money.what_ended_was_paid_back_in_full,
 )

@@ -60,7 +60,7 @@ def list_keys(
 ) -> None:
     """List the keys that work: what each is for, what it may do, when it was last used.
 
-    A key that nobody has used for months is one to revoke. `last used` is right to the minute.
+    A key that nobody has used for months is one to revoke. --json has the times to the minute.
     """
     shop = Shop(api_url(url), read_key(key_file))
     keys: list[dict[str, Any]] = []
@@ -95,6 +95,7 @@ def create_key(
         int | None,
         typer.Option(min=1, max=LIFE_DAYS_MAX, help="Days until it expires; default: never."),
     ] = None,
+    *,
     as_json: AsJson = False,
     url: Url = "",
     key_file: KeyFile = None,
@@ -225,7 +226,7 @@ def print_table(keys: list[dict[str, Any]], now: datetime) -> None:
     from tradewind.contexts.identity.commands import SCOPES
 
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for column in ("key", "name", "may", "created", "last used", "state"):
+    for column in ("key", "name", "may", "last used", "state"):
         # The id is what one copies: it is never cut or wrapped.
         table.add_column(column, no_wrap=column == "key", overflow="fold")
     for key in keys:
@@ -236,8 +237,7 @@ def print_table(keys: list[dict[str, Any]], now: datetime) -> None:
             key["id"],
             plain(key["name"]),
             "everything" if set(key["scopes"]) >= set(SCOPES) else ", ".join(key["scopes"]),
-            key["created_at"][:10],
-            moment(key["last_used_at"]) if key["last_used_at"] else "never",
+            key["last_used_at"][:10] if key["last_used_at"] else "never",
             state,
         )
     Console().print(table)

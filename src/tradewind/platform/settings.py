@@ -321,8 +321,9 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         try:
             value = parse(setting, text) if text else setting.default
         except ValueError:
+            shown_text = "set" if setting.about.secret else repr(text)
             wrong.append(
-                f"{setting.variable} is {text!r}, but must be {setting.allowed}: "
+                f"{setting.variable} is {shown_text}, but must be {setting.allowed}: "
                 f"change it, or unset it for {as_text(setting.default) or 'none'}."
             )
             continue
@@ -417,7 +418,7 @@ def describe(settings: Settings) -> Sequence[Description]:
             Description(
                 name=setting.name,
                 variable=setting.variable,
-                value=shown(setting, value),
+                value=displayed(setting, value),
                 default=as_text(setting.default),
                 unit=setting.about.unit,
                 allowed=setting.allowed,
@@ -428,7 +429,7 @@ def describe(settings: Settings) -> Sequence[Description]:
     return rows
 
 
-def shown(setting: Declared, value: Any) -> str:
+def displayed(setting: Declared, value: Any) -> str:
     """A value as it may be seen over a shoulder."""
     if setting.about.secret:
         return "(set)" if value else ""

@@ -271,6 +271,10 @@ class TestNode:
         self.settings = settings
         self.secrets = SECRETS
         self.submitted: list[Command] = []
+        self.stopping = False
+
+    def begin_stop(self) -> None:
+        self.stopping = True
 
     async def submit(self, command: Command) -> Any:
         self.submitted.append(command)

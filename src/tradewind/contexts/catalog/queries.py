@@ -104,12 +104,14 @@ QUERY = """
                     ELSE websearch_to_tsquery('pg_catalog.english', $2)
                          && to_tsquery('pg_catalog.simple', $3) END AS words)
 """
+# Whose sku the whole text is. It depends on no row, so it is looked up once.
+OWNER = """(SELECT v.product_id FROM catalog.variants v
+                             WHERE v.sku_key = $4 AND NOT v.archived)"""
 # Products on the shelf with these words, or with this very sku, in this category or anywhere.
-FOUND = """
+FOUND = f"""
     NOT p.archived
     AND (p.search @@ q.words
-         OR p.product_id = (SELECT v.product_id FROM catalog.variants v
-                             WHERE v.sku_key = $4 AND NOT v.archived))
+         OR p.product_id = {OWNER})
     AND ($5 = '' OR p.categories @> ARRAY[$5::text])
 """
 # Served by products_by_search.
@@ -140,9 +142,7 @@ async def list_products(
 # counts a little less (1). In whole millionths, because pages go on from a score.
 SCORE = f"""
     (ts_rank_cd('{{0.05, 0.2, 0.4, 1.0}}', p.search, q.words, 1) * 1000000)::bigint
-    + CASE WHEN EXISTS (SELECT FROM catalog.variants v
-                         WHERE v.sku_key = $4 AND v.product_id = p.product_id AND NOT v.archived)
-           THEN {EXACT_SKU_MICRO} ELSE 0 END
+    + CASE WHEN p.product_id = {OWNER} THEN {EXACT_SKU_MICRO} ELSE 0 END
 """
 # Served by products_by_search. Documents are fetched for the page alone.
 SEARCHED = f"""

@@ -227,8 +227,7 @@ async def delete_product(request: Request) -> Answer:
     answer: Answer = await request.submit(
         ArchiveProduct(external_id=request.params["id"], precondition=precondition_of(request))
     )
-    await request.node.caught_up(COPIES, timeout_s=COPIES_TIMEOUT_S)
-    return answer
+    return await once_copied(request, answer)
 
 
 async def once_copied(request: Request, answer: Answer) -> Answer:
@@ -433,7 +432,7 @@ ROUTES = (
         handler=delete_product,
         summary="Archive a product, by its external id.",
         permission=WRITE,
-        answers={204: None},
+        answers={204: None, 202: None},
         problems=(ProductNotFound, VersionMismatch),
         tag="Catalog",
     ),

@@ -7,12 +7,14 @@ from tradewind.kernel.messages import Event
 
 
 class KeyCreated(Event, frozen=True, kw_only=True):
-    """A program was let in. Always the first fact about a key."""
+    """A program was let in. Always the first fact about a key.
+
+    Without the key's name: people write their own into it, and a log cannot forget.
+    """
 
     type: ClassVar[str] = "identity.key_created.v1"
 
     key_id: str
-    name: str
     scopes: tuple[str, ...]
     created_at: datetime
     created_by: str  # the key that asked for it; its own id for the first one

@@ -107,7 +107,6 @@ def created(row: KeyRow) -> KeyCreated:
     return KeyCreated(
         sequence=row.version,
         key_id=row.key_id,
-        name=row.name,
         scopes=tuple(row.scopes),
         created_at=row.created_at,
         created_by=row.created_by,

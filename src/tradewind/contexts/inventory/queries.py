@@ -8,7 +8,6 @@ from tradewind.contexts.inventory.tables import (
     Location,
     Movement,
     StockLevel,
-    UnprovenRow,
     level_over,
 )
 from tradewind.platform.database.transaction import Snapshot
@@ -82,45 +81,3 @@ LOCATIONS = "SELECT id, code, name, priority FROM inventory.locations ORDER BY p
 async def locations(db: Snapshot) -> list[Location]:
     """Every location, in the order they serve."""
     return await db.fetch(LOCATIONS, into=Location)
-
-
-# Reads both ledgers whole, once each; for `tradewind check invariants`, not for a request.
-UNPROVEN = """
-    WITH moved AS (
-        SELECT sku_key, location, sum(on_hand_delta)::bigint AS on_hand
-          FROM inventory.movements GROUP BY sku_key, location
-    ), held AS (
-        SELECT h.sku_key, coalesce(r.locations[h.place], $1) AS location,
-               sum(r.quantities[h.place])::bigint AS reserved
-          FROM inventory.reservations r,
-               unnest(r.sku_keys) WITH ORDINALITY AS h (sku_key, place)
-         WHERE r.status IN ('reserved', 'allocated')
-         GROUP BY 1, 2
-    ), proven AS (
-        SELECT sku_key, location, coalesce(s.on_hand, 0) AS on_hand,
-               coalesce(m.on_hand, 0) AS on_hand_moved, coalesce(s.reserved, 0) AS reserved,
-               coalesce(h.reserved, 0) AS reserved_held, coalesce(s.short, 0) AS short
-          FROM inventory.stock s
-          FULL JOIN moved m USING (sku_key, location)
-          FULL JOIN held h USING (sku_key, location)
-    )
-    SELECT sku_key, location, on_hand, on_hand_moved, reserved, reserved_held, short
-      FROM proven
-     WHERE on_hand <> on_hand_moved OR reserved <> reserved_held OR on_hand < 0 OR reserved < 0
-        OR short <> greatest(reserved - on_hand, 0)
-     ORDER BY sku_key, location LIMIT $2
-"""
-
-
-async def unproven(db: Snapshot, *, main: str, count_max: int) -> list[UnprovenRow]:
-    """Shelves that their ledgers do not prove. None is the only right answer."""
-    return await db.fetch(UNPROVEN, main, count_max, into=UnprovenRow)
-
-
-# Reads the table whole.
-SHELVES_COUNTED = "SELECT count(*) FROM inventory.stock"
-
-
-async def shelves_counted(db: Snapshot) -> int:
-    """How many shelves `unproven` looked at."""
-    return int(await db.fetch_value(SHELVES_COUNTED))

@@ -48,18 +48,6 @@ class LevelRow(Struct, frozen=True):
     short: int
 
 
-class UnprovenRow(Struct, frozen=True):
-    """A shelf whose row is not the sum of its ledger, or whose numbers do not fit each other."""
-
-    sku_key: str
-    location: str
-    on_hand: int
-    on_hand_moved: int
-    reserved: int
-    reserved_held: int
-    short: int
-
-
 class LocationLevel(Struct, frozen=True):
     """The units of a sku at one location."""
 

@@ -233,8 +233,10 @@ def fold(desk: Desk, item: News) -> None:
     order_id = item.order_id
     match item:
         case StockRefused():
+            written = {line.sku.upper(): line.sku for line in desk.lines.get(order_id, ())}
             short = [
-                {"sku": s.sku, "wanted": s.wanted, "available": s.available} for s in item.short
+                {"sku": written.get(s.sku, s.sku), "wanted": s.wanted, "available": s.available}
+                for s in item.short
             ]
             desk.reject(order_id, "stock_is_short", payment_status="voided", short=short)
             desk.note_released(order_id)  # nothing was taken, so nothing has to come back

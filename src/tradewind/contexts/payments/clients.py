@@ -7,9 +7,9 @@ sweep takes it up from there. So this file never retries by itself and keeps not
 import asyncio
 import time
 from collections import defaultdict, deque
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Sequence
 from contextlib import aclosing
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 from weakref import WeakKeyDictionary
 
 import aiohttp
@@ -255,6 +255,7 @@ class Caller:
         self.node = node
         self.provider = provider
         self._waiting: deque[tuple[float, ProviderCall]] = deque()  # (taken at, call)
+        self._late: list[ProviderCall] = []
         self._bell = asyncio.Event()
         self._slots = SLOTS
         self._tasks: set[asyncio.Task[None]] = set()
@@ -287,12 +288,18 @@ class Caller:
             slots = min(self._slots, 1 - len(self._tasks)) if self._pause_s else self._slots
             for _ in range(min(slots, REQUESTS_MAX - len(self._tasks))):
                 batch = self._next_batch()
-                if not batch:
-                    break
-                self._slots -= 1
-                task = asyncio.create_task(self._send_batch(batch, Slot(self)))
-                self._tasks.add(task)
-                task.add_done_callback(self._finished)
+                if batch:
+                    self._slots -= 1
+                    self._spawn(self._send_batch(batch, Slot(self)))
+            if self._late:
+                # They waited here for all of their time; it is certain that they were not sent.
+                late, self._late = self._late, []
+                self._spawn(self._report(late, {}, "unreached"))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -307,9 +314,7 @@ class Caller:
             if batch and (call.look_up, call.timeout_s) != (batch[0].look_up, batch[0].timeout_s):
                 break
             self._waiting.popleft()
-            if now - taken_at < call.timeout_s:
-                batch.append(call)
-            # Otherwise its claim is about to run out: the sweep will look.
+            (batch if now - taken_at < call.timeout_s else self._late).append(call)
         return batch
 
     async def _send_batch(self, calls: list[ProviderCall], slot: "Slot") -> None:

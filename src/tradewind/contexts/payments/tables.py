@@ -61,7 +61,7 @@ class Operation(Struct, kw_only=True):
     reason: str | None = None
 
 
-class Refund(Struct, kw_only=True):
+class Refund(Struct):
     """A row of payments.refunds. `asked`: somebody waits for it; otherwise it follows an end."""
 
     refund_id: str

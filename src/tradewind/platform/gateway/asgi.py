@@ -38,6 +38,7 @@ from tradewind.platform.gateway.problems import (
     MalformedRequest,
     MethodNotAllowed,
     NotFound,
+    RequestTimeout,
     TooManyRequests,
     Unauthenticated,
 )
@@ -162,6 +163,8 @@ class Application:
         except Problem as problem:
             metrics.HTTP_REFUSED.labels(problem.code).inc()
             response = render_refusal(problem, begun.trace_id)
+            if problem.status == RequestTimeout.status:
+                extra.append((b"connection", b"close"))  # the rest of the body may still come
         except asyncio.CancelledError:
             # The server's time to drain is over. The client shall hear it; nobody awaits the task.
             response = render_refusal(Busy(), begun.trace_id)

@@ -92,6 +92,11 @@ class Endpoint:
                 raise NotFound
 
     @property
+    def body_may_be_empty(self) -> bool:
+        """Whether a request without a body is as good as one with every default in it."""
+        return self.body is not None and self.body.may_be_empty
+
+    @property
     def order_parameter(self) -> str | None:
         """The path parameter that names the order a token must open."""
         permission = self.route.permission

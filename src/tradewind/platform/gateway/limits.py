@@ -57,6 +57,7 @@ PROBES = 8
 TABLE_BYTES = SLOTS * 16
 # Hashes of callers are kept, since hashing costs more than the look-up; then begun anew.
 HASHES_KEPT_MAX = 50_000
+EPSILON_S = 1e-6
 IPV6_PREFIX = 64  # one household or server has at least so much: an address means nothing
 
 
@@ -100,10 +101,12 @@ class Limits:
         if not now < full_at <= now + bucket_s + earned_s:
             full_at = now
         debt_s = full_at + earned_s - now
-        if debt_s > bucket_s:
+        if debt_s > bucket_s + EPSILON_S:  # sums of fractions are a little more, or less
             return Verdict(False, 0, int(debt_s - bucket_s) + 1, policy)
         self._times[slot] = full_at + earned_s
-        return Verdict(True, int((bucket_s - debt_s) / earned_s), int(debt_s) + 1, policy)
+        return Verdict(
+            True, int((bucket_s - debt_s + EPSILON_S) / earned_s), int(debt_s) + 1, policy
+        )
 
     def _hash(self, name: str, caller: str) -> int:
         found = self._hashes.get((name, caller))

@@ -117,7 +117,20 @@ def schemas_of(endpoints: Sequence[Endpoint]) -> tuple[dict[Any, Any], dict[str,
     if not distinct:
         return {}, {}
     found, components = msgspec.json.schema_components(distinct, ref_template=REF)
+    drop_empty_defaults(components)
     return {id(kind): schema for kind, schema in zip(distinct, found, strict=True)}, components
+
+
+def drop_empty_defaults(schema: Any) -> None:
+    """An empty default of a text that must not be empty means "left out": no default then."""
+    if isinstance(schema, dict):
+        if schema.get("default") == "" and schema.get("minLength", 0) > 0:
+            del schema["default"]
+        for inner in schema.values():
+            drop_empty_defaults(inner)
+    elif isinstance(schema, list):
+        for inner in schema:
+            drop_empty_defaults(inner)
 
 
 def operation_of(
@@ -140,7 +153,7 @@ def operation_of(
         schema = schemas[id(route.body)]
         content = {"schema": schema, "example": example_of(schema, components)}
         operation["requestBody"] = {
-            "required": True,
+            "required": not endpoint.body_may_be_empty,
             "content": dict.fromkeys(route.media_types, content),
         }
     elif route.streamed:

@@ -101,4 +101,5 @@ def rank(template: str) -> tuple[tuple[int, int], ...]:
         else:
             literal = len(PARAMETER.sub("", segment))
             ranks.append((1 if literal else 3 if found[2] else 2, -literal))
-    return tuple(ranks)
+    # Where one goes on after the other's end, `{sku:path}/movements`, it is tried first.
+    return (*ranks, (4, 0))

@@ -22,6 +22,7 @@ from tradewind.platform.gateway.problems import (
     RequestTimeout,
 )
 from tradewind.platform.gateway.receiving import DISCARDED_BYTES_MAX
+from tradewind.platform.settings import Settings
 
 HEAD_TIMEOUT_S = 10.0
 # Sockets of clients; file descriptors of the database and of files come on top (see the
@@ -29,8 +30,14 @@ HEAD_TIMEOUT_S = 10.0
 CONNECTIONS_MAX = 8_192
 
 
+def limited_protocol(settings: Settings) -> type["GuardedProtocol"]:
+    """The protocol with the limits of these settings: uvicorn's `http` parameter."""
+    limits = {"header_bytes_max": settings.header_bytes_max}
+    return type("LimitedProtocol", (GuardedProtocol,), limits)
+
+
 class GuardedProtocol(HttpToolsProtocol):
-    """One connection. `header_bytes_max` is set by a subclass made for the settings in force."""
+    """One connection. See `limited_protocol`."""
 
     header_bytes_max = 16_384
     head_timeout_s = HEAD_TIMEOUT_S

@@ -9,7 +9,7 @@ from types import FrameType
 import uvicorn
 
 from tradewind.platform.gateway.asgi import Application
-from tradewind.platform.gateway.protocol import GuardedProtocol
+from tradewind.platform.gateway.protocol import limited_protocol
 from tradewind.platform.settings import Settings
 
 BACKLOG = 2_048
@@ -18,15 +18,12 @@ KEEP_ALIVE_S = 75  # longer than the 60 s of common load balancers: they hang up
 
 def configuration(app: Application, settings: Settings) -> uvicorn.Config:
     """How uvicorn serves the application under these settings."""
-    limited = type(
-        "LimitedProtocol", (GuardedProtocol,), {"header_bytes_max": settings.header_bytes_max}
-    )
     return uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http=limited,
+        http=limited_protocol(settings),
         ws="none",
         lifespan="on",
         # Logging is set up by the program; an access line per request is what metrics are for.

@@ -40,9 +40,15 @@ class Body:
     def __init__(self, shape: Any) -> None:
         self.shape = shape
         self._prose = frozenset(prose_paths(shape))
+        # Where every field has a default the whole body may be left out.
+        self.may_be_empty = isinstance(shape, type) and issubclass(shape, msgspec.Struct)
+        if self.may_be_empty:
+            self.may_be_empty = not any(f.required for f in msgspec.structs.fields(shape))
 
     def read(self, raw: bytes) -> Any:
         """The body as `shape`. Raises `InvalidJson` or `InvalidBody`."""
+        if not raw and self.may_be_empty:
+            return self.shape()
         document = parse(raw)
         if b"\\" in raw or b"\x7f" in raw or b"\xc2" in raw:
             # Every escape begins with a backslash, DEL stands for itself and C1 controls begin with

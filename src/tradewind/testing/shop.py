@@ -1,0 +1,244 @@
+"""A whole shop in one process: real HTTP, real PostgreSQL, the real payment simulator.
+
+Tests tell stories with it: a product is put on the shelf, somebody orders, the bus comes to rest,
+and the shop is asked what it knows.
+"""
+
+import asyncio
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.error import URLError
+
+import aiohttp
+import msgspec
+import uvicorn
+
+from tradewind import app
+from tradewind.kernel.ids import new_id
+from tradewind.platform.gateway.asgi import Application
+from tradewind.platform.settings import Settings
+
+STARTED_WITHIN_S = 20
+IDLE_WITHIN_S = 30
+
+
+class Reply(NamedTuple):
+    """What the shop answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    raw: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body."""
+        return json.loads(self.raw) if self.raw else None
+
+
+def free_port() -> int:
+    """A port of the loopback address that nobody uses at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class SimulatorProcess:
+    """The payment simulator as the program it is."""
+
+    def __init__(self, home: Path) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.home = home
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        command = ["-m", "tradewind.simulator", "--home", str(self.home), "--port", str(self.port)]
+        self._process = subprocess.Popen([sys.executable, *command])
+        until = time.monotonic() + STARTED_WITHIN_S
+        while time.monotonic() < until:
+            try:
+                with urllib.request.urlopen(f"{self.url}/livez", timeout=1):
+                    return
+            except (URLError, OSError):
+                time.sleep(0.05)
+        raise RuntimeError("the payment simulator does not answer")
+
+    def kill(self) -> None:
+        """kill -9."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def stop(self) -> None:
+        """End it and wait."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(10)
+
+
+class Shop:
+    """A running shop, and what one says to it."""
+
+    def __init__(self, dsn: str, home: Path, simulator_url: str, **settings: Any) -> None:
+        self.settings = msgspec.structs.replace(
+            Settings(),
+            home=home,
+            database_url=dsn,
+            simulator_url=simulator_url,
+            sample=False,
+            limits=False,
+            **settings,
+        )
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.admin_key = ""
+        self.application: Application
+        self._server: uvicorn.Server
+        self._serving: asyncio.Task[None]
+        self._session: aiohttp.ClientSession
+
+    async def start(self) -> None:
+        """Prepare the database, start serving, wait until it is ready."""
+        self.settings.home.mkdir(parents=True, exist_ok=True)
+        assert self.settings.database_url is not None
+        await app.prepare(self.settings, self.settings.database_url)
+        self.admin_key = (self.settings.home / "admin.key").read_text().strip()
+        self.application = app.create(self.settings)
+        config = uvicorn.Config(
+            self.application,
+            host="127.0.0.1",
+            port=self.port,
+            log_config=None,
+            access_log=False,
+            ws="none",
+            timeout_graceful_shutdown=2,
+        )
+        self._server = uvicorn.Server(config)
+        self._serving = asyncio.create_task(self._server.serve())
+        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+        until = time.monotonic() + STARTED_WITHIN_S
+        while not self._server.started:
+            assert time.monotonic() < until and not self._serving.done(), "the shop does not start"
+            await asyncio.sleep(0.02)
+
+    async def stop(self) -> None:
+        """Stop serving and the node."""
+        await self._session.close()
+        self._server.should_exit = True
+        await self._serving
+
+    @property
+    def node(self) -> Any:
+        """The node of this process, for tests that look inside."""
+        return self.application.node
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        key: str | None = None,
+        bearer: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """One request. `body` is sent as JSON, bytes as they are; `key` is the Idempotency-Key."""
+        told = dict(headers or {})
+        if key is not None:
+            told["Idempotency-Key"] = key
+        if bearer is not None:
+            told["Authorization"] = f"Bearer {bearer}"
+        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        if data is not None:
+            told.setdefault("Content-Type", "application/json")
+        url = self.url + path
+        async with self._session.request(method, url, data=data, headers=told) as answer:
+            return Reply(answer.status, answer.headers, await answer.read())
+
+    async def admin(self, method: str, path: str, body: Any = None, **options: Any) -> Reply:
+        """A request with the first key, which may do everything."""
+        return await self.request(method, path, body, bearer=self.admin_key, **options)
+
+    async def given_product(
+        self, sku: str, *, on_hand: int, price: str = "10.00", currency: str = "GBP"
+    ) -> None:
+        """Put a product on the shelf."""
+        product = {
+            "title": f"Product {sku}",
+            "variants": [{"sku": sku, "price": {"amount": price, "currency": currency}}],
+        }
+        answer = await self.admin("PUT", f"/v1/products/{sku}", product)
+        assert answer.status in (200, 201), answer.raw
+        answer = await self.admin("PUT", f"/v1/stock/{sku}", {"on_hand": on_hand})
+        assert answer.status == 200, answer.raw
+
+    def order(
+        self, *lines: tuple[str, int], token: str = "tok_ok", email: str | None = None, **more: Any
+    ) -> dict[str, Any]:
+        """The body of an order."""
+        return {
+            "email": email or f"{new_id('cus')}@example.com",
+            "currency": "GBP",
+            "lines": [{"sku": sku, "quantity": quantity} for sku, quantity in lines],
+            "shipping_address": {
+                "name": "Ada Lovelace",
+                "line1": "12 St James's Square",
+                "city": "London",
+                "postal_code": "SW1Y 4JH",
+                "country": "GB",
+            },
+            "payment": {"token": token},
+            **more,
+        }
+
+    async def place(
+        self, *lines: tuple[str, int], key: str | None = None, wait_s: int = 30, **more: Any
+    ) -> Reply:
+        """Place an order and wait for its decision."""
+        return await self.request(
+            "POST",
+            "/v1/orders",
+            self.order(*lines, **more),
+            key=key or new_id("key"),
+            headers={"Prefer": f"wait={wait_s}"},
+        )
+
+    async def read_order(self, order_id: str) -> dict[str, Any]:
+        """An order as the shop's staff sees it."""
+        answer = await self.admin("GET", f"/v1/orders/{order_id}")
+        assert answer.status == 200, answer.raw
+        found: dict[str, Any] = answer.json
+        return found
+
+    async def stock(self, sku: str) -> dict[str, Any]:
+        """The counts of a sku."""
+        found: dict[str, Any] = (await self.admin("GET", f"/v1/stock/{sku}")).json
+        return found
+
+    async def announced(self, order_id: str) -> list[str]:
+        """The types of the facts about an order, in order, without context and version."""
+        timeline = (await self.admin("GET", f"/v1/orders/{order_id}/timeline")).json
+        return [item["type"].split(".")[1] for item in timeline["items"]]
+
+    async def until(self, order_id: str, *, payment: str, within_s: float = 15) -> dict[str, Any]:
+        """Wait until the order's payment has come to this status; the order."""
+        until = time.monotonic() + within_s
+        while True:
+            order = await self.read_order(order_id)
+            if order["payment"]["status"] == payment:
+                return order
+            assert time.monotonic() < until, f"still {order['payment']} after {within_s} s"
+            await asyncio.sleep(0.03)
+
+    async def until_idle(self) -> None:
+        """Wait until the bus has come to rest."""
+        assert await self.node.idle(IDLE_WITHIN_S), "the bus does not come to rest"

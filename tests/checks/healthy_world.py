@@ -1,0 +1,148 @@
+"""A small shop in which everything is as it should be, written straight into the tables.
+
+Orders: `ord_confirmed` (2 mugs, paid, 1.00 given back), `ord_rejected` (99 mugs, stock refused),
+`ord_cancelled` (1 mug, captured and paid back in full), `ord_held` (1 mug, authorised).
+"""
+
+from typing import Any
+
+from tradewind.checks.evidence import Charge
+
+WHEN = "2026-01-01T12:00:00.000000Z"
+
+ORDERS = """
+INSERT INTO orders.orders
+       (order_id, version, status, currency, subtotal_minor, shipping_minor, tax_minor,
+        discount_minor, fees_minor, total_minor, customer, contact, payment_id, payment_status,
+        channel, placed_at, decide_before, review_before, decided_at, rejection_code)
+SELECT o.order_id, o.version, o.status, 'GBP', o.total, 0, 0, 0, 0, o.total, 'prs_a', o.contact,
+       replace(o.order_id, 'ord_', 'pay_'), 'pending', 'web', now(), now() + interval '15 minutes',
+       CASE WHEN o.status = 'held' THEN now() + interval '2 days' END, now(), o.code
+  FROM (VALUES ('ord_confirmed', 2, 'confirmed', 500, 'ctc_a', NULL),
+               ('ord_rejected', 2, 'rejected', 24750, NULL, 'stock_is_short'),
+               ('ord_cancelled', 3, 'cancelled', 250, NULL, NULL),
+               ('ord_held', 2, 'held', 250, NULL, NULL))
+       AS o (order_id, version, status, total, contact, code);
+
+INSERT INTO orders.lines (order_id, number, sku, title, quantity, unit_price_e4, total_minor)
+VALUES ('ord_confirmed', 1, 'mug', 'Mug', 1, 25000, 250),
+       ('ord_confirmed', 2, 'MUG', 'Mug', 1, 25000, 250),
+       ('ord_rejected', 1, 'MUG', 'Mug', 99, 25000, 24750),
+       ('ord_cancelled', 1, 'MUG', 'Mug', 1, 25000, 250),
+       ('ord_held', 1, 'MUG', 'Mug', 1, 25000, 250);
+
+INSERT INTO orders.idempotency_keys (digest, fingerprint, resource, status)
+VALUES (decode(md5('1'), 'hex'), '\\x00', 'ord_confirmed', 201),
+       (decode(md5('2'), 'hex'), '\\x00', 'ord_rejected', 409);
+"""
+
+STOCK = """
+INSERT INTO inventory.skus (sku_key, sku, availability, sequence)
+VALUES ('MUG', 'mug', 'in_stock', 1), ('BAG', 'bag', 'in_stock', 1);
+INSERT INTO inventory.movements (sku_key, location, kind, on_hand_delta, cause, at)
+VALUES ('MUG', 'main', 'opening', 12, 'prd_a', now()), ('MUG', 'main', 'count', -2, 'key_a', now()),
+       ('BAG', 'main', 'opening', 5, 'prd_b', now());
+INSERT INTO inventory.stock (sku_key, location, on_hand, reserved)
+VALUES ('MUG', 'main', 10, 3), ('BAG', 'main', 5, 0);
+INSERT INTO inventory.reservations
+       (order_id, status, version, sku_keys, quantities, locations, reason, created_at, changed_at)
+VALUES ('ord_confirmed', 'allocated', 2, '{MUG}', '{2}', NULL, NULL, now(), now()),
+       ('ord_rejected', 'refused', 1, '{}', '{}', NULL, NULL, now(), now()),
+       ('ord_cancelled', 'released', 3, '{MUG}', '{1}', NULL, 'cancelled', now(), now()),
+       ('ord_held', 'reserved', 1, '{MUG}', '{1}', '{main}', NULL, now(), now());
+"""
+
+MONEY = """
+INSERT INTO payments.payments
+       (payment_id, order_id, amount_minor, currency, token, terms, status, wanted, captured_minor,
+        refunded_minor, sequence, version, created_at, updated_at)
+VALUES ('pay_confirmed', 'ord_confirmed', 500, 'GBP', 'tok_ok', '{}', 'partially_refunded',
+        'captured', 500, 100, 3, 3, now(), now()),
+       ('pay_cancelled', 'ord_cancelled', 250, 'GBP', 'tok_ok', '{}', 'refunded',
+        'nothing', 250, 250, 3, 3, now(), now()),
+       ('pay_held', 'ord_held', 250, 'GBP', 'tok_suspicious', '{}', 'authorised',
+        'authorised', 0, 0, 1, 1, now(), now());
+INSERT INTO payments.refunds
+       (refund_id, payment_id, amount_minor, reason, status, asked, created_at, finished_at)
+VALUES ('ref_a', 'pay_confirmed', 100, 'chipped', 'succeeded', true, now(), now()),
+       ('ref_b', 'pay_cancelled', 250, 'cancelled', 'succeeded', false, now(), now());
+INSERT INTO payments.ledger
+       (at, payment_id, order_id, kind, debit, credit, amount_minor, currency)
+SELECT now(), replace(l.order_id, 'ord_', 'pay_'), l.*, 'GBP'
+  FROM (VALUES ('ord_confirmed', 'sale', 'receivable', 'sales', 500),
+               ('ord_confirmed', 'settlement', 'provider:simulator', 'receivable', 500),
+               ('ord_confirmed', 'return', 'refunds', 'receivable', 100),
+               ('ord_confirmed', 'repayment', 'receivable', 'provider:simulator', 100),
+               ('ord_cancelled', 'sale', 'receivable', 'sales', 250),
+               ('ord_cancelled', 'settlement', 'provider:simulator', 'receivable', 250),
+               ('ord_cancelled', 'return', 'refunds', 'receivable', 250),
+               ('ord_cancelled', 'repayment', 'receivable', 'provider:simulator', 250))
+       AS l (order_id, kind, debit, credit, amount_minor);
+INSERT INTO payments.idempotency_keys (digest, fingerprint, resource, status)
+VALUES (decode(md5('3'), 'hex'), '\\x00', 'ref_a', 201);
+"""
+
+MAIL = """
+INSERT INTO notifications.messages
+       (message_id, order_id, kind, person, contact, total_minor, currency, template, header_id,
+        status, via, attempts, sequence, queued_at, settled_at)
+VALUES ('msg_a', 'ord_confirmed', 'confirmation', 'prs_a', 'ctc_a', 500, 'GBP', 'confirmation.v1',
+        '<a@tradewind.example>', 'sent', 'mailbox', 1, 1, now(), now());
+"""
+
+EVENTS = """
+INSERT INTO bus.log (xid, partition, source, type, subject, sequence, at, body)
+SELECT '100'::xid8, 0, split_part(e.type, '.', 1), e.type, e.subject, e.sequence, now(), '{}'
+  FROM (VALUES ('orders.order_placed.v1', 'ord_confirmed', 1),
+               ('inventory.stock_reserved.v1', 'ord_confirmed', 1),
+               ('payments.payment_authorised.v1', 'ord_confirmed', 1),
+               ('orders.order_confirmed.v1', 'ord_confirmed', 2),
+               ('inventory.stock_allocated.v1', 'ord_confirmed', 2),
+               ('payments.payment_captured.v1', 'ord_confirmed', 2),
+               ('payments.payment_refunded.v1', 'ord_confirmed', 3),
+               ('orders.order_placed.v1', 'ord_rejected', 1),
+               ('inventory.stock_refused.v1', 'ord_rejected', 1),
+               ('orders.order_rejected.v1', 'ord_rejected', 2),
+               ('orders.order_placed.v1', 'ord_cancelled', 1),
+               ('inventory.stock_reserved.v1', 'ord_cancelled', 1),
+               ('orders.order_confirmed.v1', 'ord_cancelled', 2),
+               ('inventory.stock_allocated.v1', 'ord_cancelled', 2),
+               ('orders.order_cancelled.v1', 'ord_cancelled', 3),
+               ('inventory.stock_released.v1', 'ord_cancelled', 3),
+               ('orders.order_placed.v1', 'ord_held', 1),
+               ('inventory.stock_reserved.v1', 'ord_held', 1),
+               ('orders.order_held.v1', 'ord_held', 2))
+       AS e (type, subject, sequence);
+INSERT INTO bus.log (xid, partition, source, type, subject, sequence, at, body)
+VALUES ('100', 0, 'orders', 'orders.review_due.v1', 'timer:review:ord_held', 1767268800000000,
+        now(), '{}');
+INSERT INTO bus.feed (position, xid, number)
+SELECT row_number() OVER (ORDER BY number), xid, number
+  FROM bus.log WHERE subject NOT LIKE 'timer:%';
+INSERT INTO bus.offsets (consumer, partition, xid, number)
+VALUES ('inventory.stock', 0, '100', 1000000), ('sequencer', -1, '100', 1000000);
+"""
+
+WORLD = ORDERS + STOCK + MONEY + MAIL + EVENTS
+
+
+def charge(number: int, operation: str, order_id: str, amount_minor: int) -> Charge:
+    key = f"{order_id}.{operation}.{number}"
+    return Charge(number, key, operation, order_id, amount_minor, "GBP", WHEN)
+
+
+CHARGES = (
+    charge(1, "authorise", "ord_confirmed", 500),
+    charge(2, "capture", "ord_confirmed", 500),
+    charge(3, "refund", "ord_confirmed", 100),
+    charge(4, "authorise", "ord_cancelled", 250),
+    charge(5, "capture", "ord_cancelled", 250),
+    charge(6, "refund", "ord_cancelled", 250),
+    charge(7, "authorise", "ord_held", 250),
+)
+
+
+async def build(connection: Any) -> None:
+    """Write the world, with triggers and foreign keys asleep: damage may come next."""
+    await connection.execute("SET LOCAL session_replication_role = replica")
+    await connection.execute(WORLD)

@@ -1,0 +1,436 @@
+"""Every invariant holds of a healthy shop, and fails, alone, on the damage that it is there for."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from msgspec import Struct
+
+from tradewind.checks.evidence import OFFENCES_SHOWN, Charge
+from tradewind.checks.proofs import INVARIANTS, Proved, plain_words, prove, under_way
+from tradewind.testing.database import TestServer
+
+from .healthy_world import CHARGES, build, charge
+
+
+class Damage(Struct, frozen=True, kw_only=True):
+    """Something that must never be, and the invariants that must find it by this id."""
+
+    about: str
+    breaks: tuple[str, ...]
+    id: str
+    sql: str = ""
+    charges: tuple[Charge, ...] = CHARGES
+
+
+# Tables guard themselves with constraints: damage that they would refuse removes the guard first.
+UNGUARDED_STOCK = "ALTER TABLE inventory.stock DROP CONSTRAINT never_oversold;"
+UNGUARDED_STOCK_EVENTS = "ALTER TABLE bus.log DROP CONSTRAINT log_one_fact_per_version;"
+UNGUARDED_REJECTION = "ALTER TABLE orders.orders DROP CONSTRAINT rejected_says_why;"
+UNGUARDED_TOTAL = "ALTER TABLE orders.orders DROP CONSTRAINT total_adds_up;"
+FEED_AGAIN = """
+DELETE FROM bus.feed;
+INSERT INTO bus.feed (position, xid, number)
+SELECT row_number() OVER (ORDER BY number), xid, number
+  FROM bus.log WHERE subject NOT LIKE 'timer:%';
+"""
+NEW_EVENT = """
+INSERT INTO bus.log (xid, partition, source, type, subject, sequence, at, body)
+VALUES ('101', 0, '{source}', '{source}.{type}.v1', '{subject}', {sequence}, now(), '{{}}');
+INSERT INTO bus.feed (position, xid, number)
+SELECT (SELECT max(position) + 1 FROM bus.feed), '101', max(number) FROM bus.log WHERE xid = '101';
+UPDATE bus.offsets SET xid = '101', number = 1000000;
+"""
+
+
+def event(source: str, kind: str, subject: str, sequence: int) -> str:
+    """SQL that announces one more event, read by everybody."""
+    return NEW_EVENT.format(source=source, type=kind, subject=subject, sequence=sequence)
+
+
+DAMAGES = (
+    Damage(
+        about="units appear without a movement",
+        sql="UPDATE inventory.stock SET on_hand = 11 WHERE sku_key = 'MUG'",
+        breaks=("units on hand are the sum of all movements",),
+        id="MUG at main",
+    ),
+    Damage(
+        about="a movement of a shelf that is not there",
+        sql="DELETE FROM inventory.stock WHERE sku_key = 'BAG'",
+        breaks=("units on hand are the sum of all movements",),
+        id="BAG at main",
+    ),
+    Damage(
+        about="a promise to nobody",
+        sql="UPDATE inventory.stock SET reserved = 4 WHERE sku_key = 'MUG'",
+        breaks=("units reserved are the sum of living reservations",),
+        id="MUG at main",
+    ),
+    Damage(
+        about="a reservation that no shelf knows",
+        sql="UPDATE inventory.reservations SET locations = '{attic}' WHERE order_id = 'ord_held'",
+        breaks=("units reserved are the sum of living reservations",),
+        id="MUG at attic",
+    ),
+    Damage(
+        about="oversold: more promised than there is",
+        sql=f"{UNGUARDED_STOCK} UPDATE inventory.stock SET reserved = 6 WHERE sku_key = 'BAG'",
+        breaks=(
+            "units reserved are the sum of living reservations",
+            "nothing is promised that is not there",
+        ),
+        id="BAG at main",
+    ),
+    Damage(
+        about="short without a count that made it so",
+        sql="UPDATE inventory.stock SET reserved = 6, short = 1 WHERE sku_key = 'BAG'",
+        breaks=(
+            "units reserved are the sum of living reservations",
+            "nothing is promised that is not there",
+        ),
+        id="BAG at main",
+    ),
+    Damage(
+        about="allocated twice",
+        sql=event("inventory", "stock_allocated", "ord_confirmed", 3)
+        + "UPDATE inventory.reservations SET version = 3 WHERE order_id = 'ord_confirmed'",
+        breaks=("a reservation is made once and ends once",),
+        id="ord_confirmed",
+    ),
+    Damage(
+        about="released what was never reserved",
+        sql=event("inventory", "stock_released", "ord_rejected", 2)
+        + "UPDATE inventory.reservations SET version = 2, status = 'released'"
+        " WHERE order_id = 'ord_rejected'",
+        breaks=("a reservation is made once and ends once",),
+        id="ord_rejected",
+    ),
+    Damage(
+        about="a reservation changed without an event",
+        sql="UPDATE inventory.reservations SET version = 4 WHERE order_id = 'ord_cancelled'",
+        breaks=("reservations are what their events say",),
+        id="ord_cancelled",
+    ),
+    Damage(
+        about="a confirmed order with one unit too few",
+        sql="UPDATE inventory.reservations SET quantities = '{1}' WHERE order_id = 'ord_confirmed';"
+        "UPDATE inventory.stock SET reserved = 2 WHERE sku_key = 'MUG'",
+        breaks=("a confirmed order has one allocation of its lines",),
+        id="ord_confirmed",
+    ),
+    Damage(
+        about="a cancelled order that keeps its units",
+        sql="UPDATE inventory.reservations SET status = 'allocated', version = 2"
+        " WHERE order_id = 'ord_cancelled';"
+        "UPDATE inventory.stock SET reserved = 4 WHERE sku_key = 'MUG';"
+        "DELETE FROM bus.log WHERE type = 'inventory.stock_released.v1';"
+        f"{FEED_AGAIN}",
+        breaks=("an order that ended holds no stock",),
+        id="ord_cancelled",
+    ),
+    Damage(
+        about="an order that nobody decides",
+        sql="ALTER TABLE orders.orders DROP CONSTRAINT decided_has_a_time;"
+        "UPDATE orders.orders SET review_before = now() - interval '2 minutes'"
+        " WHERE order_id = 'ord_held'",
+        breaks=("no order is open past its deadline",),
+        id="ord_held",
+    ),
+    Damage(
+        about="confirmed, then rejected",
+        sql=UNGUARDED_REJECTION
+        + event("orders", "order_rejected", "ord_confirmed", 3)
+        + event("orders", "order_confirmed", "ord_confirmed", 4).replace("'101'", "'102'")
+        + "UPDATE orders.orders SET version = 4 WHERE order_id = 'ord_confirmed'",
+        breaks=("orders are what their events say",),
+        id="ord_confirmed",
+    ),
+    Damage(
+        about="a status that no event gave",
+        sql="UPDATE orders.orders SET version = 3 WHERE order_id = 'ord_held'",
+        breaks=("orders are what their events say",),
+        id="ord_held",
+    ),
+    Damage(
+        about="a line that the total does not know",
+        sql="UPDATE orders.lines SET total_minor = 251 WHERE order_id = 'ord_held'",
+        breaks=("order totals are the sum of their lines",),
+        id="ord_held",
+    ),
+    Damage(
+        about="a payment over another amount",
+        sql="UPDATE payments.payments SET amount_minor = 251 WHERE order_id = 'ord_held'",
+        breaks=("an order and its payment are about the same money",),
+        id="ord_held",
+    ),
+    Damage(
+        about="a payment without an order",
+        sql="INSERT INTO payments.payments SELECT 'pay_lost', 'ord_lost', amount_minor, currency,"
+        " token, terms, status, wanted, captured_minor, refunded_minor, pending_refund_minor,"
+        " halted, sequence, version, created_at, updated_at FROM payments.payments"
+        " WHERE order_id = 'ord_held'",
+        breaks=("an order and its payment are about the same money",),
+        id="ord_lost",
+    ),
+    Damage(
+        about="a confirmation that nobody got",
+        sql="DELETE FROM notifications.messages",
+        breaks=("whoever gave an address was told of the confirmation",),
+        id="ord_confirmed",
+    ),
+    Damage(
+        about="a kept answer to an order that is not there",
+        sql="UPDATE orders.idempotency_keys SET resource = 'ord_lost'"
+        " WHERE resource = 'ord_rejected'",
+        breaks=("a kept answer belongs to an order",),
+        id="ord_lost",
+    ),
+    Damage(
+        about="a decided order without its answer",
+        sql="UPDATE orders.idempotency_keys SET status = NULL WHERE resource = 'ord_confirmed'",
+        breaks=("a kept answer belongs to an order",),
+        id="ord_confirmed",
+    ),
+    Damage(
+        about="a kept answer to a refund that is not there",
+        sql="UPDATE payments.idempotency_keys SET resource = 'ref_lost'",
+        breaks=("a kept answer belongs to a refund",),
+        id="ref_lost",
+    ),
+    Damage(
+        about="money on an account that nobody knows",
+        sql="ALTER TABLE payments.ledger DROP CONSTRAINT ledger_credit_check;"
+        "UPDATE payments.ledger SET credit = 'suspense'"
+        " WHERE kind = 'repayment' AND order_id = 'ord_cancelled'",
+        breaks=(
+            "the ledger sums to zero in every currency",
+            "the providers account equals its own record",
+        ),
+        id="GBP",
+    ),
+    Damage(
+        about="a sale that was never settled",
+        sql="DELETE FROM payments.ledger WHERE kind = 'return' AND order_id = 'ord_cancelled'",
+        breaks=(
+            "nothing is left receivable",
+            "what payments moved is booked as sales and refunds",
+        ),
+        id="ord_cancelled GBP",
+    ),
+    Damage(
+        about="money at the provider that only we know of",
+        sql="INSERT INTO payments.ledger (at, payment_id, order_id, kind, debit, credit,"
+        " amount_minor, currency) VALUES"
+        " (now(), 'pay_held', 'ord_held', 'sale', 'receivable', 'sales', 250, 'GBP'),"
+        " (now(), 'pay_held', 'ord_held', 'settlement', 'provider:simulator', 'receivable', 250,"
+        " 'GBP')",
+        breaks=(
+            "the providers account equals its own record",
+            "what payments moved is booked as sales and refunds",
+        ),
+        id="ord_held GBP",
+    ),
+    Damage(
+        about="charged twice",
+        charges=(*CHARGES, charge(8, "capture", "ord_confirmed", 500)),
+        breaks=(
+            "the providers account equals its own record",
+            "a confirmed order is captured once and no other",
+            "payments say what the provider did",
+        ),
+        id="ord_confirmed",
+    ),
+    Damage(
+        about="a rejected order that was charged",
+        charges=(*CHARGES, charge(8, "capture", "ord_rejected", 24750)),
+        breaks=(
+            "the providers account equals its own record",
+            "a confirmed order is captured once and no other",
+            "payments say what the provider did",
+        ),
+        id="ord_rejected",
+    ),
+    Damage(
+        about="a confirmed order that was never charged, by anybody's books",
+        sql="UPDATE payments.payments SET status = 'authorised', captured_minor = 0,"
+        " refunded_minor = 0 WHERE order_id = 'ord_confirmed';"
+        "DELETE FROM payments.refunds WHERE refund_id = 'ref_a';"
+        "DELETE FROM payments.idempotency_keys;"
+        "DELETE FROM payments.ledger WHERE order_id = 'ord_confirmed'",
+        charges=tuple(c for c in CHARGES if c.number not in (2, 3)),
+        breaks=("a confirmed order is captured once and no other",),
+        id="ord_confirmed",
+    ),
+    Damage(
+        about="more given back than was paid",
+        charges=(*CHARGES, charge(8, "refund", "ord_confirmed", 401)),
+        breaks=(
+            "the providers account equals its own record",
+            "payments say what the provider did",
+            "no order gets back more than it paid",
+        ),
+        id="ord_confirmed",
+    ),
+    Damage(
+        about="money blocked on the card of an order that was refused",
+        charges=(*CHARGES, charge(8, "authorise", "ord_rejected", 24750)),
+        breaks=("no money stays blocked for an order that ended",),
+        id="ord_rejected",
+    ),
+    Damage(
+        about="a cancelled order whose money stayed with us",
+        sql="UPDATE payments.payments SET refunded_minor = 0, status = 'captured'"
+        " WHERE order_id = 'ord_cancelled';"
+        "DELETE FROM payments.refunds WHERE refund_id = 'ref_b';"
+        "DELETE FROM payments.ledger WHERE order_id = 'ord_cancelled'"
+        " AND kind IN ('return', 'repayment')",
+        charges=tuple(c for c in CHARGES if c.number != 6),
+        breaks=("what ended was paid back in full",),
+        id="ord_cancelled",
+    ),
+    Damage(
+        about="a refund that its payment does not know",
+        sql="INSERT INTO payments.refunds (refund_id, payment_id, amount_minor, reason, status,"
+        " asked, created_at) VALUES ('ref_c', 'pay_confirmed', 1, '', 'pending', true, now())",
+        breaks=("refunds add up to their payment",),
+        id="pay_confirmed",
+    ),
+    Damage(
+        about="an event that was lost",
+        sql="UPDATE bus.log SET sequence = 4 WHERE type = 'payments.payment_refunded.v1'",
+        breaks=("sequences run from 1 without gaps",),
+        id="payments ord_confirmed",
+    ),
+    Damage(
+        about="two events that changed places",
+        sql=UNGUARDED_STOCK_EVENTS
+        + "UPDATE bus.log SET sequence = 3 - sequence, type = CASE sequence"
+        " WHEN 1 THEN 'payments.payment_captured.v1' ELSE 'payments.payment_authorised.v1' END"
+        " WHERE source = 'payments' AND subject = 'ord_confirmed' AND sequence < 3",
+        breaks=(
+            "the log is in the order of the sequences",
+            "the feed is in the order of the sequences",
+        ),
+        id="payments ord_confirmed.1",
+    ),
+    Damage(
+        about="a gap in the feed",
+        sql="UPDATE bus.feed SET position = 99 WHERE position = 19",
+        breaks=("the feed counts from 1 without gaps or repeats",),
+        id="99",
+    ),
+    Damage(
+        about="an event that the feed has twice",
+        sql="INSERT INTO bus.feed SELECT 20, xid, number FROM bus.feed WHERE position = 19",
+        breaks=(
+            "the feed counts from 1 without gaps or repeats",
+            "the feed is in the order of the sequences",
+        ),
+        id="20",
+    ),
+    Damage(
+        about="an event that the feed forgot",
+        sql="DELETE FROM bus.feed WHERE position = 19",
+        breaks=("the feed holds every event",),
+        id="orders ord_held.2",
+    ),
+    Damage(
+        about="a feed in another order than the log",
+        sql="UPDATE bus.feed SET position = 25 - position WHERE position IN (1, 4);"
+        "UPDATE bus.feed SET position = position - 20 WHERE position IN (24, 21)",
+        breaks=("the feed is in the order of the sequences",),
+        id="orders ord_confirmed.1",
+    ),
+    Damage(
+        about="a consumer that stands still",
+        sql="UPDATE bus.offsets SET number = 0 WHERE consumer = 'inventory.stock'",
+        breaks=("consumers have read everything",),
+        id="inventory.stock 0",
+    ),
+    Damage(
+        about="an event that could not be handled",
+        sql="INSERT INTO bus.dead_letters (consumer, xid, number, key, state, error)"
+        " VALUES ('inventory.stock', '100', 1, 'ord_confirmed', 'dead', 'division by zero')",
+        breaks=("no event lies in the dead letters",),
+        id="inventory.stock ord_confirmed",
+    ),
+)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def database(server: TestServer) -> AsyncIterator[str]:
+    dsn = await server.create_database()
+    yield dsn
+    await server.drop_database(dsn)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def world(database: str) -> AsyncIterator[Any]:
+    """A connection that sees the healthy world, and whatever a test does to it; nothing is kept."""
+    connection = await asyncpg.connect(database)
+    transaction = connection.transaction()
+    await transaction.start()
+    await build(connection)
+    yield connection
+    await transaction.rollback()
+    await connection.close()
+
+
+def broken(proved: list[Proved]) -> dict[str, Proved]:
+    return {one.name: one for one in proved if not one.proof.holds}
+
+
+async def test_a_healthy_shop_is_proved(world: Any) -> None:
+    proved = await prove(world, CHARGES)
+    assert not broken(proved), broken(proved)
+    assert all(one.proof.checked > 0 for one in proved), "an invariant that looks at nothing"
+    assert (await under_way(world)).quiet
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.about)
+async def test_damage_is_found(world: Any, damage: Damage) -> None:
+    await world.execute(damage.sql or "SELECT 1")
+    found = broken(await prove(world, damage.charges))
+    assert set(found) == set(damage.breaks)
+    offences = {offence.id for one in found.values() for offence in one.proof.first}
+    assert damage.id in offences
+    assert all(offence.detail for one in found.values() for offence in one.proof.first)
+
+
+def test_no_invariant_is_without_its_damage() -> None:
+    names = {plain_words(one) for group in INVARIANTS.values() for one in group}
+    assert names == {name for damage in DAMAGES for name in damage.breaks}
+
+
+async def test_only_the_first_offences_are_named_and_all_are_counted(world: Any) -> None:
+    await world.execute("DELETE FROM bus.feed")
+    found = broken(await prove(world, CHARGES))["the feed holds every event"]
+    assert found.proof.broken == 19
+    assert len(found.proof.first) == OFFENCES_SHOWN
+
+
+@pytest.mark.parametrize(
+    ("sql", "still"),
+    [
+        ("UPDATE bus.offsets SET number = 0 WHERE partition = -1", "20 events to be read"),
+        (
+            "ALTER TABLE orders.orders DROP CONSTRAINT decided_has_a_time;"
+            "UPDATE orders.orders SET status = 'placed' WHERE order_id = 'ord_held'",
+            "1 orders to be decided",
+        ),
+        (
+            "INSERT INTO payments.operations (key, payment_id, operation, amount_minor, status,"
+            " attempt, claim, claimed, due_at, requested_at) VALUES"
+            " ('k', 'pay_held', 'void', 250, 'unknown', 1, 1, true, now(), now())",
+            "1 operations at the provider",
+        ),
+    ],
+)
+async def test_a_shop_at_work_is_not_quiet(world: Any, sql: str, still: str) -> None:
+    await world.execute(sql)
+    moving = await under_way(world)
+    assert not moving.quiet
+    assert still in str(moving)

@@ -1,0 +1,203 @@
+"""Real sockets: limits on heads, slow clients, what a client sees of early answers, the way out."""
+
+import asyncio
+import io
+import re
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+from gateway_shop import KEY, application, order
+from msgspec import structs
+
+from tradewind.platform.gateway.protocol import GuardedProtocol
+from tradewind.platform.gateway.server import Server
+from tradewind.platform.settings import Settings
+
+SETTINGS = structs.replace(
+    Settings(), port=0, header_bytes_max=2_048, body_timeout_s=0.4, drain_timeout_s=3
+)
+
+
+class Running:
+    """A server at work."""
+
+    def __init__(self, server: Server, task: asyncio.Task[None], app: Any) -> None:
+        self.server = server
+        self.task = task
+        self.app = app
+        self.port = server.servers[0].sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    async def say(self, *parts: bytes, pause_s: float = 0.0) -> bytes:
+        """Send raw bytes and read until the server hangs up."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            for part in parts:
+                writer.write(part)
+                await writer.drain()
+                await asyncio.sleep(pause_s)
+            async with asyncio.timeout(10):
+                return await reader.read()
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def running(settings: Settings = SETTINGS) -> AsyncIterator[Running]:
+    app = application(settings)
+    server = Server(app, settings)
+    task = asyncio.create_task(server._serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    try:
+        yield Running(server, task, app)
+    finally:
+        server.should_exit = True
+        await task
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(GuardedProtocol, "head_timeout_s", 0.4)
+
+
+def status_of(raw: bytes) -> int:
+    found = re.match(rb"HTTP/1\.1 (\d{3}) ", raw)
+    assert found, raw[:200]
+    return int(found[1])
+
+
+GET = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+
+
+async def test_an_order_over_a_socket() -> None:
+    async with running() as at, aiohttp.ClientSession(at.url) as client:
+        async with client.post("/v1/orders", json=order(), headers=KEY) as reply:
+            assert reply.status == 201
+            assert (await reply.json())["id"] == "ord_1"
+            assert len(reply.headers.getall("Date")) == 1
+            assert "Server" not in reply.headers
+        async with client.get("/v1/things/sku:%C3%A4%2F1") as reply:
+            assert (await reply.json())["sku"] == "ä/1"
+        async with client.head("/v1/things/1") as reply:
+            assert (reply.status, await reply.read()) == (200, b"")
+
+
+async def test_heads_are_bounded() -> None:
+    async with running() as at:
+        fits = GET + b"X: " + b"a" * 1_800 + b"\r\n\r\n"
+        assert status_of(await at.say(fits)) == 200
+        for raw in (
+            GET + b"X: " + b"a" * 4_000 + b"\r\n\r\n",
+            GET + b"X: " + b"a" * 4_000,
+            b"GET /" + b"a" * 4_000,
+            GET + b"".join(b"X-%d: a\r\n" % n for n in range(500)) + b"\r\n",
+        ):
+            reply = await at.say(raw)
+            assert status_of(reply) == 431, raw[:40]
+            assert b"application/problem+json" in reply and b"headers_too_large" in reply
+
+
+async def test_a_body_does_not_count_as_head() -> None:
+    """Head and body come in one packet that is larger than a head may be."""
+    async with running() as at:
+        body = b'{"email":"a","lines":[' + b" " * 8_000 + b'{"sku":"A","quantity":1}]}'
+        head = (
+            b"POST /v1/orders HTTP/1.1\r\nHost: x\r\nConnection: close\r\nIdempotency-Key: k\r\n"
+            b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+        )
+        assert status_of(await at.say(head + body)) == 201
+
+
+async def test_slow_heads_end() -> None:
+    async with running() as at:
+        began = time.monotonic()
+        assert await at.say() == b"", "a client that says nothing is hung up on"
+        assert status_of(await at.say(GET)) == 408
+        assert status_of(await at.say(GET[:10], GET[10:20], GET[20:30], pause_s=0.25)) == 408
+        assert time.monotonic() - began < 5
+
+
+async def test_slow_bodies_end_and_the_connection_is_not_left_in_the_middle() -> None:
+    async with running() as at:
+        head = (
+            b"POST /v1/orders HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k\r\n"
+            b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+        )
+        reply = await at.say(head + b"{")
+        assert status_of(reply) == 408
+        assert b"connection: close" in reply
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"NONSENSE\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nBroken Header: y\r\n\r\n",
+    ],
+)
+async def test_what_is_not_http_is_400(raw: bytes) -> None:
+    async with running() as at:
+        reply = await at.say(raw)
+        assert status_of(reply) == 400
+        assert b"malformed_request" in reply
+
+
+async def test_a_client_that_sends_10_mb_sees_why_it_was_refused() -> None:
+    async with running() as at, aiohttp.ClientSession(at.url) as client:
+        for data in (io.BytesIO(b"x" * 10_000_000), chunks(10_000_000)):
+            headers = {**KEY, "Content-Type": "application/json"}
+            async with client.post("/v1/orders", data=data, headers=headers) as reply:
+                assert reply.status == 413
+                assert (await reply.json(content_type=None))["code"] == "body_too_large"
+        async with client.post("/v1/imports", data=io.BytesIO(b"x" * 10_000_000)) as reply:
+            assert reply.status == 401
+
+
+async def chunks(size: int) -> AsyncIterator[bytes]:
+    for _ in range(0, size, 50_000):
+        yield b"x" * 50_000
+
+
+async def test_two_requests_in_one_packet_are_answered_in_order() -> None:
+    async with running() as at:
+        first = b"GET /v1/things/1 HTTP/1.1\r\nHost: x\r\n\r\n"
+        second = b"GET /v1/things/2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        reply = await at.say(first + second)
+        assert re.findall(rb'"thing_id":"(\d)"', reply) == [b"1", b"2"]
+
+
+async def test_what_was_begun_is_finished_before_the_server_goes() -> None:
+    async with running() as at, aiohttp.ClientSession(at.url) as client:
+        slow = asyncio.create_task(
+            client.get("/v1/slow", headers={"prefer": "wait=1"}).__aenter__()
+        )
+        await asyncio.sleep(0.2)
+        at.server.stop()
+        assert at.app.draining
+        reply = await slow
+        assert (reply.status, await reply.json()) == (200, {"waited": 1.0})
+        await client.close()
+        async with asyncio.timeout(5):
+            await at.task
+
+
+async def test_what_cannot_be_finished_is_told_to_come_back() -> None:
+    settings = structs.replace(SETTINGS, drain_timeout_s=1)
+    async with running(settings) as at, aiohttp.ClientSession(at.url) as client:
+        slow = asyncio.create_task(
+            client.get("/v1/slow", headers={"prefer": "wait=20"}).__aenter__()
+        )
+        await asyncio.sleep(0.2)
+        at.server.stop()
+        reply = await slow
+        assert (reply.status, reply.headers["retry-after"]) == (503, "1")
+        reply.close()
