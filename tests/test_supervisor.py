@@ -54,10 +54,10 @@ WEB = textwrap.dedent(
             await send({"type": "http.response.body", "body": body})
 
     parser = argparse.ArgumentParser()
-    for name in ("fd", "number", "parent"):
+    for name in ("fd", "number", "parent", "gate"):
         parser.add_argument("--" + name, type=int)
     arguments = parser.parse_args()
-    settings = read_settings(os.environ)
+    settings = web.wait_at_gate(arguments.gate)
     assert settings.database_url and settings.simulator_url
     web.serve(Shop(), settings, web.inherited(arguments.fd), parent=arguments.parent)
     """

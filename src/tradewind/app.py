@@ -20,7 +20,7 @@ from tradewind.platform import bus, vault
 from tradewind.platform.context import Context
 from tradewind.platform.database.migrate import SchemaSource, migrate
 from tradewind.platform.database.pool import Pool
-from tradewind.platform.gateway import events
+from tradewind.platform.gateway import events, letters
 from tradewind.platform.gateway.asgi import Application
 from tradewind.platform.gateway.assembly import build_app
 from tradewind.platform.gateway.limits import Limits
@@ -49,9 +49,7 @@ SAMPLE_COPIES_TIMEOUT_S = 30
 
 def load_contexts(names: Sequence[str] = CONTEXTS) -> list[Context]:
     """The declarations of the named contexts."""
-    return [
-        importlib.import_module(f"tradewind.contexts.{name}.context").CONTEXT for name in names
-    ]
+    return [importlib.import_module(f"tradewind.contexts.{name}.context").CONTEXT for name in names]
 
 
 def schema_sources(contexts: Sequence[Context]) -> list[SchemaSource]:
@@ -95,6 +93,7 @@ def plan(contexts: Sequence[Context]) -> Plan:
         clients={kind: client for c in contexts for kind, client in c.clients.items()},
         announced=announced,
         sources=sources,
+        persons_in_use={c.name: c.persons_in_use for c in contexts if c.persons_in_use},
     )
 
 
@@ -114,7 +113,10 @@ def build_node(settings: Settings, dsn: str, contexts: Sequence[Context], secret
 
 def routes(contexts: Sequence[Context]) -> dict[str, Sequence[Route]]:
     """Every route, by the context whose role it reads with."""
-    return {**{context.name: context.routes for context in contexts}, "bus": events.ROUTES}
+    return {
+        **{context.name: context.routes for context in contexts},
+        "bus": (*events.ROUTES, *letters.ROUTES),
+    }
 
 
 def create(settings: Settings) -> Application:

@@ -104,7 +104,10 @@ async def test_a_held_order_is_released_or_refused(shop: Shop) -> None:
     await shop.given_product("review", on_hand=9)
     orders = [(await shop.place(("review", 1), token="tok_suspicious")).json for _ in range(2)]
     for order, verdict, end in zip(
-        orders, ("release", "refuse"), (("confirmed", "captured"), ("rejected", "voided")), strict=True
+        orders,
+        ("release", "refuse"),
+        (("confirmed", "captured"), ("rejected", "voided")),
+        strict=True,
     ):
         path = f"/v1/reviews/{order['id']}/{verdict}"
         done = await shop.admin("POST", path, {"reason": "looked at it"}, key=new_id("key"))

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-OFFENCES_SHOWN = 10
+OFFENCES_SHOWN = 5
 
 
 class Offence(Struct, frozen=True):

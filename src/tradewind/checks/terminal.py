@@ -32,7 +32,8 @@ def print_report(report: Report) -> None:
     console.print(table)
     for one in report.proved:
         for offence in one.proof.first:
-            console.print(f"BROKEN: {one.name}: {offence.id}: {offence.detail}", markup=False)
+            sentence = f"BROKEN: {one.name}: {offence.id}: {offence.detail}"
+            console.print(sentence, markup=False, soft_wrap=True)
         if one.proof.broken > len(one.proof.first):
             console.print(f"BROKEN: {one.name}: {one.proof.broken:,} in all", markup=False)
     for sentence in verdict(report):

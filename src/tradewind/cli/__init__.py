@@ -56,12 +56,18 @@ def root(
 
 def register() -> None:
     """Put every command in its place, in the order in which ``--help`` shows them."""
-    from tradewind.cli import run
+    from tradewind.cli import checks, events, history, keys, run
 
     app.command("up", rich_help_panel="Run")(run.up)
     app.command("serve", rich_help_panel="Run")(run.serve)
     app.command("migrate", rich_help_panel="Run")(run.migrate)
     app.command("settings", rich_help_panel="Run")(run.settings)
+    app.add_typer(keys.app, name="keys", rich_help_panel="Operate")
+    app.add_typer(events.events, name="events", rich_help_panel="Operate")
+    app.add_typer(events.letters, name="dead-letters", rich_help_panel="Operate")
+    app.command("import", rich_help_panel="Data")(history.import_products)
+    app.command("replay", rich_help_panel="Data")(history.replay)
+    app.add_typer(checks.check, name="check", rich_help_panel="Prove")
 
 
 def main() -> None:

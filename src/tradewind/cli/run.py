@@ -58,8 +58,11 @@ def serve(
         int, typer.Option(help="A listening socket, inherited; default: one of its own.")
     ] = -1,
     parent: Annotated[
-        int, typer.Option(help="End when this process is not the parent any more.")
+        int, typer.Option(help="End when this process is not the parent any more.", hidden=True)
     ] = 0,
+    gate: Annotated[
+        int, typer.Option(help="A pipe that brings the settings in force.", hidden=True)
+    ] = -1,
 ) -> None:
     """Run one web process, and nothing else.
 
@@ -72,22 +75,22 @@ def serve(
 
         TRADEWIND_HOST=0.0.0.0 TRADEWIND_PORT=80 tradewind serve
     """
+    from tradewind import app
     from tradewind.platform.database.embedded import database_url
-    from tradewind.platform.telemetry import logs
+    from tradewind.platform.telemetry import logs, metrics
     from tradewind.supervisor import web
     from tradewind.supervisor.listening import BACKLOG, bind
 
-    settings = settings_in_force()
+    app.load_contexts()  # the long part, done by the time the supervisor knows the rest
+    settings = web.wait_at_gate(gate) if gate >= 0 else settings_in_force()
     logs.configure(settings, process=f"web-{number}")
+    metrics.be_worker(number)
     if fd >= 0:
         listening = web.inherited(fd)
     else:
         listening = bind(settings.host, settings.port)
         listening.listen(BACKLOG)
     settings = msgspec.structs.replace(settings, database_url=database_url(settings))
-
-    from tradewind import app
-
     web.serve(app.create(settings), settings, listening, parent=parent)
 
 

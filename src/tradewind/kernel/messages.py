@@ -2,7 +2,8 @@
 
 An event is announced by one context about one *subject* (an aggregate's id) and carries the
 aggregate's version as its ``sequence``: 1..n per source and subject, without gaps. Structs are
-frozen and carry a type ``<context>.<event>.v<n>``; a new field has a default; nothing is ever renamed.
+frozen and carry a type ``<context>.<event>.v<n>``; a new field has a default; nothing is ever
+renamed.
 """
 
 import zlib
@@ -103,11 +104,11 @@ class TimerDropped(Struct, frozen=True, kw_only=True):
 
 
 class Decision(Struct, frozen=True, kw_only=True):
-    """What a handler decided for its batch: rows, events and outcomes commit together or not at all.
+    """What a handler decided for its batch. Rows, events, outcomes: all commit or none does.
 
     `outcomes` has one entry per command, in order: a value (accepted) or a `Problem`; for events it
-    is left empty. `answers` settle what was `Pending`, by resource. `signals` go to the listeners of this process after the commit; they are hints,
-    lost in a crash, and whatever they start must also be found by a sweep.
+    is left empty. `answers` settle what was `Pending`, by resource. `signals` go to the listeners
+    of this process after the commit; they are hints, lost in a crash, and whatever they start must also be found by a sweep.
     """
 
     events: Sequence[Event] = ()

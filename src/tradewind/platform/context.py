@@ -7,11 +7,11 @@ from typing import Any
 from msgspec import Struct
 
 from tradewind.kernel.messages import Command, Decision, Event
-from tradewind.platform.database.transaction import Transaction
+from tradewind.platform.database.transaction import Snapshot, Transaction
 from tradewind.platform.gateway.routing import Route
 from tradewind.platform.node import Node
 
-# At most this many messages in one unit of work: locks are held shortly, one bad batch costs little.
+# So many messages in one unit of work: locks are held shortly, one bad batch costs little.
 BATCH_MAX = 128
 
 Handler = Callable[[Transaction, Sequence[Any]], Awaitable[Decision]]
@@ -31,13 +31,17 @@ class Consumer(Struct, frozen=True, kw_only=True):
 
 
 class Sweep(Struct, frozen=True, kw_only=True):
-    """Work that time brings: runs in one process at a time, every `every_s`, until it finds nothing."""
+    """Work that time brings: runs every `every_s`, in every process, until it finds nothing.
+
+    Several may run it at once, so it claims what it finds by a guarded write.
+    """
 
     name: str
     every_s: float
     handler: Callable[[Transaction], Awaitable[Decision]]
 
 
+InUse = Callable[[Snapshot, Sequence[str]], Awaitable[set[str]]]
 Listener = Callable[[Node, Sequence[Any]], Awaitable[None]]
 
 
@@ -54,6 +58,8 @@ class Context(Struct, frozen=True, kw_only=True):
     sweeps: tuple[Sweep, ...] = ()
     # By type of signal: what this process starts after a commit (calls to third parties).
     clients: Mapping[type[Struct], Listener] = {}
+    # Which of these records of the vault it still points to; the others are swept as orphans.
+    persons_in_use: InUse | None = None
 
     @property
     def role(self) -> str:

@@ -17,10 +17,11 @@ from msgspec import Struct
 
 from tradewind.kernel.messages import Command, Decision, Event, Position
 from tradewind.kernel.problems import Problem
-from tradewind.platform.bus import delivery, feed, timers
+from tradewind.platform.bus import dead_letters, delivery, feed, timers
 from tradewind.platform.bus.answers import WaitingRoom
 from tradewind.platform.bus.batcher import Batcher
 from tradewind.platform.bus.consumer import Work
+from tradewind.platform.bus.dead_letters import DeadLetter
 from tradewind.platform.bus.delivery import Done, Handler, Unit, Workplace
 from tradewind.platform.bus.log import END_OF_XID, Vocabulary
 from tradewind.platform.bus.members import (
@@ -40,6 +41,7 @@ from tradewind.platform.vault.vault import Vault
 logger = structlog.get_logger(__name__)
 
 TIMERS_PUMPED_EVERY_S = 0.5
+ORPHANS_SWEPT_EVERY_S = 600.0
 # What the commands of this request put on the log: partition -> xid. See `caught_up`.
 WRITTEN: contextvars.ContextVar[dict[int, int] | None] = contextvars.ContextVar(
     "tradewind_written", default=None
@@ -83,6 +85,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     clients: Mapping[type[Struct], Callable[["Node", Sequence[Any]], Awaitable[None]]]
     announced: Sequence[type[Event]]  # public: they reach the feed
     sources: Mapping[str, tuple[str, ...]]  # topic -> sources
+    # context -> which records of the vault it still points to
+    persons_in_use: Mapping[str, Callable[[Snapshot, Sequence[str]], Awaitable[set[str]]]] = {}
 
 
 class Node:
@@ -94,7 +98,7 @@ class Node:
         self.secrets = secrets
         self.clock = Clock()
         self.pool = Pool(dsn, connections_max=settings.connections_max - 1, application="tradewind")
-        self.vault = Vault(self.pool, secrets)
+        self.vault = Vault(self.pool, secrets, queue_max=settings.batch_queue_max)
         self.answers = WaitingRoom(self.pool, waiting_max=settings.waiting_max)
         self.workplace = Workplace(
             pool=self.pool, clock=self.clock, settings=settings, committed=self._committed
@@ -162,6 +166,7 @@ class Node:
         self._spawn("answers", self.answers.run())
         self._spawn("timers", self._pump_timers())
         self._spawn("retries", self._retry_dead_letters())
+        self._spawn("orphans", self._sweep_orphans())
         for work in self.works:
             self._spawn(work.name, work.run())
         for sweep in self.plan.sweeps:
@@ -190,6 +195,7 @@ class Node:
             task.cancel()
         await asyncio.gather(*self._tasks, *self._client_tasks, return_exceptions=True)
         await self.members.leave()
+        await self.vault.close()
         await self.pool.close()
 
     def _spawn(self, name: str, work: Awaitable[None]) -> None:
@@ -281,10 +287,36 @@ class Node:
         async with self.pool.lend("tradewind_bus") as connection:
             return await feed.page(connection, after=after, sources=sources, limit=limit)
 
+    async def feed_end(self) -> str:
+        """The cursor behind the newest public event."""
+        async with self.pool.lend("tradewind_bus") as connection:
+            return await feed.end(connection)
+
     async def history(self, subject: str, *, count_max: int = 500) -> list[feed.FeedEvent]:
         """Everything that was announced about a subject."""
         async with self.pool.lend("tradewind_bus") as connection:
             return await feed.history(connection, subject, count_max=count_max)
+
+    # -- dead letters
+
+    async def dead_letters(
+        self, *, consumer: str | None, parked: bool, count_max: int
+    ) -> list[DeadLetter]:
+        """What could not be handled, oldest first."""
+        async with self.pool.lend("tradewind_bus") as connection:
+            return await dead_letters.listed(
+                connection, consumer=consumer, parked=parked, count_max=count_max
+            )
+
+    async def retry_dead_letters(self, *, consumer: str | None, key: str | None) -> int:
+        """Have dead letters tried again by whoever holds them; how many."""
+        async with self.pool.lend("tradewind_bus") as connection:
+            return await dead_letters.ask_retry(connection, consumer=consumer, key=key)
+
+    async def drop_dead_letter(self, *, consumer: str, key: str) -> None:
+        """Give up on a key's dead letter; what waits behind it runs."""
+        async with self.pool.lend("tradewind_bus") as connection:
+            await dead_letters.drop(connection, consumer=consumer, key=key)
 
     # -- inside
 
@@ -329,7 +361,8 @@ class Node:
         async def handler(tx: Transaction, messages: Sequence[Any]) -> Decision:
             return await sweep.handler(tx)
 
-        unit = Unit(context=sweep.context, handler=handler, messages=())
+        name = f"{sweep.context}.{sweep.name}"
+        unit = Unit(context=sweep.context, handler=handler, messages=(), name=name)
         while True:
             found = False
             try:
@@ -351,6 +384,27 @@ class Node:
             except delivery.PASSING as fault:
                 logger.warning("timers.fault", fault=repr(fault)[:300])
             await asyncio.sleep(TIMERS_PUMPED_EVERY_S)
+
+    async def _sweep_orphans(self) -> None:
+        """Destroy what the vault keeps for requests that came to nothing."""
+        while True:
+            await asyncio.sleep(ORPHANS_SWEPT_EVERY_S * random.uniform(0.8, 1.2))
+            for context, in_use in self.plan.persons_in_use.items():
+
+                async def asked(
+                    persons: Sequence[str], context: str = context, in_use: Any = in_use
+                ) -> set[str]:
+                    async with self.reading(context) as snapshot:
+                        found: set[str] = await in_use(snapshot, persons)
+                        return found
+
+                try:
+                    swept = await self.vault.sweep_orphans(context, asked)
+                except (Problem, *delivery.PASSING) as fault:
+                    logger.warning("vault.sweep_fault", fault=repr(fault)[:300])
+                    continue
+                if swept:
+                    logger.info("vault.orphans_swept", context=context, count=swept)
 
     async def _retry_dead_letters(self) -> None:
         while True:

@@ -388,10 +388,14 @@ def contradictions(settings: Settings) -> list[str]:
     return wrong
 
 
+def as_environment(settings: Settings) -> dict[str, str]:
+    """The variables that give exactly these settings: `read_settings` of them is `settings`."""
+    return {setting.variable: as_text(getattr(settings, setting.name)) for setting in SETTINGS}
+
+
 def child_environment(settings: Settings) -> dict[str, str]:
-    """The environment of a program that we start and that shall have exactly these settings."""
-    ours = {setting.variable: as_text(getattr(settings, setting.name)) for setting in SETTINGS}
-    return {**os.environ, **ours}
+    """The whole environment of a program that we start and that shall have these settings."""
+    return {**os.environ, **as_environment(settings)}
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:

@@ -14,7 +14,9 @@ def main() -> None:
         "DIR/simulator/record.sqlite3.",
     )
     parser.add_argument("--home", type=Path, required=True, metavar="DIR", help="holds its record")
-    parser.add_argument("--port", type=int, required=True, metavar="N", help="the port to listen on")
+    parser.add_argument(
+        "--port", type=int, required=True, metavar="N", help="the port to listen on"
+    )
     parser.add_argument(
         "--latency-ms", type=float, default=0.0, metavar="MS", help="wait before every answer"
     )

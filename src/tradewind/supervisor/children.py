@@ -10,13 +10,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
 from tradewind.platform.database.embedded import EmbeddedPostgres
-from tradewind.platform.settings import Settings, child_environment
+from tradewind.platform.settings import Settings, as_environment, child_environment
 from tradewind.supervisor import processes
 from tradewind.supervisor.processes import Identity
 
@@ -33,7 +34,11 @@ class StartError(Exception):
 
 
 class WebProcess:
-    """One web process. It inherits the listening socket and dies with the supervisor."""
+    """One web process. It inherits the listening socket and dies with the supervisor.
+
+    It is started first of all and loads the application while PostgreSQL starts. Then it waits at
+    its gate, a pipe, for the settings in force: the address of the database is among them.
+    """
 
     def __init__(
         self, number: int, settings: Settings, listening: socket.socket, command: Sequence[str]
@@ -44,6 +49,8 @@ class WebProcess:
         self.listening = listening
         self.command = command
         self.started: Callable[[], None] = lambda: None  # called after every start
+        self._gate = -1
+        self._in_force: Settings | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -65,20 +72,53 @@ class WebProcess:
 
     async def start(self) -> None:
         """Start it; that it is ready is seen at ``/readyz``."""
+        self._close_gate()
         descriptor = self.listening.fileno()
+        gate, self._gate = os.pipe()
         self._process = subprocess.Popen(
             [
                 *self.command,
                 *("--fd", str(descriptor)),
                 *("--number", str(self.number)),
                 *("--parent", str(os.getpid())),
+                *("--gate", str(gate)),
             ],
             stdin=subprocess.DEVNULL,
-            env=child_environment(self.settings),
-            pass_fds=(descriptor,),
+            env=child_environment(self.settings) | self._shared_figures(),
+            pass_fds=(descriptor, gate),
             start_new_session=True,  # Ctrl-C is for the supervisor, which stops it in good order
         )
+        os.close(gate)
+        if self._in_force is not None:
+            self.open_gate(self._in_force)
         self.started()
+
+    def open_gate(self, settings: Settings) -> None:
+        """Let it begin, now and after every restart, with these settings."""
+        self._in_force = settings
+        if self._gate >= 0:
+            # A few kilobytes: a pipe takes them at once. One that died gets them when restarted.
+            with suppress(BrokenPipeError):
+                os.write(self._gate, msgspec.json.encode(as_environment(settings)))
+            self._close_gate()
+
+    def _close_gate(self) -> None:
+        if self._gate >= 0:
+            os.close(self._gate)
+            self._gate = -1
+
+    def _shared_figures(self) -> dict[str, str]:
+        """Where several web processes put their figures together, so that any can show them all."""
+        if self.settings.workers == 1:
+            return {}
+        from tradewind.platform.telemetry import metrics  # 50 ms that one process need not wait
+
+        folder = self.settings.home / "metrics"
+        if self._process is None and self.number == 1:
+            metrics.begin_sharing(folder)
+        elif self._process is not None:
+            metrics.forget_process(self._process.pid, folder)
+        return {"PROMETHEUS_MULTIPROC_DIR": str(folder)}
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal, if it lives."""

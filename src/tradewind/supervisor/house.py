@@ -1,8 +1,9 @@
 """The order in which everything starts and stops, and what is done when something dies.
 
-Start: lock, left-overs, address, then PostgreSQL and the payment simulator side by side, then the
-database is prepared, then the web processes. Stop: the web processes finish what they began, then
-the simulator, then PostgreSQL: all within ten seconds. A second Ctrl-C does not wait.
+Start: lock, left-overs, address; then the web processes load while PostgreSQL and the payment
+simulator start; then the database is prepared and the web processes are let in. Stop: the web
+processes finish what they began, then the simulator, then PostgreSQL: all within ten seconds. A
+second Ctrl-C does not wait.
 """
 
 import asyncio
@@ -131,6 +132,7 @@ class House:
         self._take_lock()
         await self._end_left_overs()
         self._listening = bind(settings.host, settings.port)
+        await self._start_web()
         loading = asyncio.create_task(asyncio.to_thread(self._load))
         dsn, simulator_url, prepare = await together(
             self._open_database(), self._open_simulator(), loading
@@ -147,7 +149,9 @@ class House:
                 step.became(f"{step.text}: {', '.join(report.lines)}")
         count = "1 web process" if settings.workers == 1 else f"{settings.workers} web processes"
         with say.step(f"{count} ready"):
-            await self._open_web(settings)
+            self._listening.listen(BACKLOG)
+            for web in self._web:
+                web.open_gate(settings)
             await self._until_ready(settings)
         self.ready_after_s = processes.age_s()
         await self._tell(settings)
@@ -170,11 +174,10 @@ class House:
         await self._keep(self._simulator)
         return self._simulator.url
 
-    async def _open_web(self, settings: Settings) -> None:
+    async def _start_web(self) -> None:
         assert self._listening is not None
-        self._listening.listen(BACKLOG)
-        for number in range(1, settings.workers + 1):
-            web = WebProcess(number, settings, self._listening, self._programs.web)
+        for number in range(1, self.settings.workers + 1):
+            web = WebProcess(number, self.settings, self._listening, self._programs.web)
             web.started = self._remember
             self._web.append(web)
             await self._keep(web)

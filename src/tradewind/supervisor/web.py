@@ -12,9 +12,11 @@ import socket
 import sys
 from types import FrameType
 
+import msgspec
+
 from tradewind.platform.gateway.asgi import Application
 from tradewind.platform.gateway.server import Server
-from tradewind.platform.settings import Settings
+from tradewind.platform.settings import Settings, read_settings
 
 
 class WebServer(Server):
@@ -48,6 +50,15 @@ def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, leave)
     WebServer(application, settings, parent=parent).run(sockets=[listening])
+
+
+def wait_at_gate(gate: int) -> Settings:
+    """The settings in force, from the pipe to the supervisor, as soon as it sends them."""
+    with os.fdopen(gate, "rb") as pipe:
+        sent = pipe.read()
+    if not sent:
+        sys.exit(1)  # it is gone, or stopping
+    return read_settings(msgspec.json.decode(sent, type=dict[str, str]))
 
 
 def inherited(descriptor: int) -> socket.socket:

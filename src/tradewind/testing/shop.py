@@ -18,11 +18,11 @@ from urllib.error import URLError
 
 import aiohttp
 import msgspec
-import uvicorn
 
 from tradewind import app
 from tradewind.kernel.ids import new_id
 from tradewind.platform.gateway.asgi import Application
+from tradewind.platform.gateway.server import Server
 from tradewind.platform.settings import Settings
 
 STARTED_WITHIN_S = 20
@@ -85,61 +85,12 @@ class SimulatorProcess:
             self._process.wait(10)
 
 
-class Shop:
-    """A running shop, and what one says to it."""
+class Storefront:
+    """What one says to a running shop, wherever it runs."""
 
-    def __init__(self, dsn: str, home: Path, simulator_url: str, **settings: Any) -> None:
-        self.settings = msgspec.structs.replace(
-            Settings(),
-            home=home,
-            database_url=dsn,
-            simulator_url=simulator_url,
-            sample=False,
-            limits=False,
-            **settings,
-        )
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.admin_key = ""
-        self.application: Application
-        self._server: uvicorn.Server
-        self._serving: asyncio.Task[None]
-        self._session: aiohttp.ClientSession
-
-    async def start(self) -> None:
-        """Prepare the database, start serving, wait until it is ready."""
-        self.settings.home.mkdir(parents=True, exist_ok=True)
-        assert self.settings.database_url is not None
-        await app.prepare(self.settings, self.settings.database_url)
-        self.admin_key = (self.settings.home / "admin.key").read_text().strip()
-        self.application = app.create(self.settings)
-        config = uvicorn.Config(
-            self.application,
-            host="127.0.0.1",
-            port=self.port,
-            log_config=None,
-            access_log=False,
-            ws="none",
-            timeout_graceful_shutdown=2,
-        )
-        self._server = uvicorn.Server(config)
-        self._serving = asyncio.create_task(self._server.serve())
-        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
-        until = time.monotonic() + STARTED_WITHIN_S
-        while not self._server.started:
-            assert time.monotonic() < until and not self._serving.done(), "the shop does not start"
-            await asyncio.sleep(0.02)
-
-    async def stop(self) -> None:
-        """Stop serving and the node."""
-        await self._session.close()
-        self._server.should_exit = True
-        await self._serving
-
-    @property
-    def node(self) -> Any:
-        """The node of this process, for tests that look inside."""
-        return self.application.node
+    url: str
+    admin_key: str
+    session: aiohttp.ClientSession
 
     async def request(
         self,
@@ -161,7 +112,7 @@ class Shop:
         if data is not None:
             told.setdefault("Content-Type", "application/json")
         url = self.url + path
-        async with self._session.request(method, url, data=data, headers=told) as answer:
+        async with self.session.request(method, url, data=data, headers=told) as answer:
             return Reply(answer.status, answer.headers, await answer.read())
 
     async def admin(self, method: str, path: str, body: Any = None, **options: Any) -> Reply:
@@ -238,6 +189,54 @@ class Shop:
                 return order
             assert time.monotonic() < until, f"still {order['payment']} after {within_s} s"
             await asyncio.sleep(0.03)
+
+
+class Shop(Storefront):
+    """A running shop, and what one says to it."""
+
+    def __init__(self, dsn: str, home: Path, simulator_url: str, **settings: Any) -> None:
+        self.port = free_port()
+        self.settings = msgspec.structs.replace(
+            Settings(),
+            home=home,
+            port=self.port,
+            drain_timeout_s=2,
+            database_url=dsn,
+            simulator_url=simulator_url,
+            sample=False,
+            limits=False,
+            **settings,
+        )
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.application: Application
+        self._server: Server
+        self._serving: asyncio.Task[None]
+
+    async def start(self) -> None:
+        """Prepare the database, start serving, wait until it is ready."""
+        self.settings.home.mkdir(parents=True, exist_ok=True)
+        assert self.settings.database_url is not None
+        await app.prepare(self.settings, self.settings.database_url)
+        self.admin_key = (self.settings.home / "admin.key").read_text().strip()
+        self.application = app.create(self.settings)
+        self._server = Server(self.application, self.settings)
+        self._serving = asyncio.create_task(self._server.serve())
+        self.session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+        until = time.monotonic() + STARTED_WITHIN_S
+        while not self._server.started:
+            assert time.monotonic() < until and not self._serving.done(), "the shop does not start"
+            await asyncio.sleep(0.02)
+
+    async def stop(self) -> None:
+        """Stop serving and the node."""
+        await self.session.close()
+        self._server.should_exit = True
+        await self._serving
+
+    @property
+    def node(self) -> Any:
+        """The node of this process, for tests that look inside."""
+        return self.application.node
 
     async def until_idle(self) -> None:
         """Wait until the bus has come to rest."""

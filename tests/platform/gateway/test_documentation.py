@@ -11,7 +11,11 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from msgspec import structs
 from openapi_spec_validator import validate
 
+from tradewind import app as platform
+from tradewind.platform.gateway.endpoint import Endpoint
 from tradewind.platform.gateway.examples import example_of
+from tradewind.platform.gateway.limits import CLASSES
+from tradewind.platform.gateway.openapi import openapi_document
 
 
 async def document() -> dict[str, Any]:
@@ -23,6 +27,35 @@ async def document() -> dict[str, Any]:
 
 async def test_the_document_is_valid_openapi() -> None:
     validate(await document())
+
+
+def test_the_document_of_the_whole_platform_is_valid() -> None:
+    """Every route of every context: unique ids, no module names, examples of the right shape."""
+    endpoints = [
+        Endpoint(route, name)
+        for name, routes in platform.routes(platform.load_contexts()).items()
+        for route in routes
+    ]
+    found = openapi_document(endpoints, "1.2.3")
+    validate(found)
+    text = json.dumps(found)
+    assert "tradewind.contexts" not in text
+    refused = examples_of_the_wrong_shape(found)
+    assert refused == []
+    assert {endpoint.route.limit for endpoint in endpoints} <= set(CLASSES)
+
+
+def examples_of_the_wrong_shape(found: dict[str, Any]) -> list[str]:
+    """What is wrong with the examples of bodies, one line each."""
+    wrong = []
+    for path, item in found["paths"].items():
+        for operation in (item[method] for method in ("post", "put") if method in item):
+            for content in operation.get("requestBody", {}).get("content", {}).values():
+                if "example" in content:
+                    schema = {**content["schema"], "components": found["components"]}
+                    errors = Draft202012Validator(schema).iter_errors(content["example"])
+                    wrong += [f"{path}: {error.message}" for error in errors]
+    return wrong
 
 
 async def test_it_describes_what_is_served() -> None:
@@ -51,12 +84,7 @@ async def test_it_describes_what_is_served() -> None:
 async def test_examples_have_the_shape_they_are_examples_of() -> None:
     found = await document()
     schemas = found["components"]["schemas"]
-    for item in found["paths"].values():
-        for operation in (item[m] for m in ("post", "put") if m in item):
-            for content in operation.get("requestBody", {}).get("content", {}).values():
-                if "example" in content:
-                    schema = {**content["schema"], "components": found["components"]}
-                    Draft202012Validator(schema).validate(content["example"])
+    assert examples_of_the_wrong_shape(found) == []
     assert example_of({"type": "array", "items": {"type": "string"}}, schemas, "skus")
     assert example_of({"anyOf": [{"type": "string"}, {"type": "null"}]}, {}, "city") == "London"
     assert example_of({"type": "integer", "minimum": 3}, {}, "x") == 3

@@ -178,7 +178,7 @@ def test_every_json_value_is_parsed_as_the_standard_library_does(value: Any) -> 
         assert parse(raw) == json.loads(raw)
 
 
-@given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), JSON, min_size=1))
+@given(st.dictionaries(st.text(), st.text() | st.integers(), min_size=1, max_size=4))
 def test_a_repeated_key_is_always_found(value: dict[str, Any]) -> None:
     members = [f"{json.dumps(key)}:{json.dumps(item)}" for key, item in value.items()]
     with pytest.raises(Problem, match="twice"):

@@ -9,6 +9,7 @@ from tradewind.kernel.messages import Command
 Scope = Literal[
     "catalog:write",
     "events:read",
+    "events:write",
     "fraud:review",
     "inventory:read",
     "inventory:write",

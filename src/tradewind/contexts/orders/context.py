@@ -5,7 +5,7 @@ from pathlib import Path
 from tradewind.contexts.catalog.events import ProductChanged
 from tradewind.contexts.fraud.events import PaymentBlocked, PaymentCleared, PaymentHeld
 from tradewind.contexts.inventory.events import StockRefused, StockReleased
-from tradewind.contexts.orders import handlers
+from tradewind.contexts.orders import handlers, queries
 from tradewind.contexts.orders.commands import CancelOrder, PlaceOrder
 from tradewind.contexts.orders.events import (
     OrderCancelled,
@@ -57,5 +57,6 @@ CONTEXT = Context(
         ),
         Consumer(name="offers", handler=handlers.copy_offers, events=(ProductChanged,)),
     ),
+    persons_in_use=queries.customers_in_use,
     sweeps=(Sweep(name="expiry", every_s=5.0, handler=handlers.expire_orders),),
 )

@@ -307,7 +307,8 @@ def id_bound(tx: Transaction) -> str:
 
 
 UPSERT_OFFERS = """
-    INSERT INTO orders.offers AS o (sku_key, currency, sku, product_id, title, unit_price_e4, version)
+    INSERT INTO orders.offers AS o
+           (sku_key, currency, sku, product_id, title, unit_price_e4, version)
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[],
                          $7::bigint[])
     ON CONFLICT (sku_key, currency) DO UPDATE

@@ -23,6 +23,7 @@ from tradewind.platform.bus.answers import WaitingRoom
 from tradewind.platform.bus.delivery import Done, Handler, Unit, Workplace
 from tradewind.platform.bus.idempotency import IdempotencyKeyReused
 from tradewind.platform.bus.log import Cause
+from tradewind.platform.telemetry import metrics
 
 logger = structlog.get_logger(__name__)
 
@@ -106,6 +107,7 @@ class Batcher:
                     return IdempotencyKeyReused("Use a new key for a new request."), None
                 return await asyncio.shield(twin.future), twin.done
         if len(self.queue) >= self.queue_max:
+            metrics.QUEUE_REFUSED.labels(type(command).__name__).inc()
             raise Busy
         waiting = Waiting(command, asyncio.get_running_loop().create_future())
         if key is not None:
@@ -158,6 +160,8 @@ class Batcher:
                 if len(live) > 1 or collisions > COLLISIONS_MAX:
                     raise
             except delivery.PASSING as fault:
+                kind = "conflict" if delivery.is_conflict(fault) else "connection"
+                metrics.BATCH_RETRIES.labels(type(live[0].command).__name__, kind).inc()
                 if len(live) > 1 and delivery.is_conflict(fault):
                     raise
                 if time.monotonic() > deadline:
@@ -188,6 +192,7 @@ class Batcher:
         if not fresh:
             return
         commands = [w.command for w in fresh]
+        name = type(commands[0]).__name__
         done = await delivery.run(
             self.workplace,
             Unit(
@@ -196,9 +201,12 @@ class Batcher:
                 messages=commands,
                 causes=causes(commands),
                 keyed=bool(keyed),
+                name=name,
                 expected=self.room.expect,
             ),
         )
+        metrics.COMMANDS.labels(name, metrics.worker()).inc(len(fresh))
+        metrics.QUEUE_LENGTH.labels(name).set(len(self.queue))
         assert len(done.decision.outcomes) == len(fresh), "one outcome per command"
         for index, waiting in enumerate(fresh):
             settled: Settled | None = done.settled.get(index)

@@ -20,6 +20,7 @@ from tradewind.platform.bus import dead_letters, delivery
 from tradewind.platform.bus.delivery import Fence, Handler, Unit, Workplace
 from tradewind.platform.bus.log import Cause, Vocabulary
 from tradewind.platform.database.transaction import LeaseLost, Transaction
+from tradewind.platform.telemetry import metrics
 
 logger = structlog.get_logger(__name__)
 
@@ -119,6 +120,7 @@ class Work:
                 await self.step()
                 backoff_s = 0.05
             except delivery.PASSING as fault:
+                metrics.BATCH_RETRIES.labels(self.name, "connection").inc()
                 logger.warning("bus.fault", consumer=self.name, fault=repr(fault)[:300])
                 await asyncio.sleep(backoff_s * random.uniform(0.5, 1.5))
                 backoff_s = min(BACKOFF_S_MAX, backoff_s * 2)
@@ -160,6 +162,7 @@ class Work:
 
     async def deliver_halves(self, batch: Sequence[Delivered]) -> None:
         """Both halves, in order."""
+        metrics.BATCH_RETRIES.labels(self.name, "split").inc()
         middle = len(batch) // 2
         await self.deliver(batch[:middle])
         await self.deliver(batch[middle:])
@@ -189,6 +192,7 @@ class Work:
 
         await self.commit([message], nothing, dead=text)
         self.blocked.add(message.key)
+        metrics.DEAD_LETTERS.labels(self.name).set(len(self.blocked))
 
     async def commit(
         self, batch: Sequence[Delivered], handler: Handler, *, dead: str | None = None
@@ -212,6 +216,7 @@ class Work:
                 messages=live if self.raw else [m.event for m in live],
                 causes={m.key: Cause(m.reference, m.trace) for m in live},
                 fence=fence,
+                name=self.name,
                 extra=extra if parked or dead is not None else None,
             ),
         )
@@ -219,6 +224,7 @@ class Work:
             self.held[partition].committed = after
         for _ in batch:
             self.queue.popleft()
+        metrics.BUS_EVENTS.labels(self.name, metrics.worker()).inc(len(live))
 
     def fence(self, batch: Sequence[Delivered]) -> Fence:
         """The offsets this batch moves: per partition to its last event."""
@@ -304,3 +310,4 @@ class Work:
         """Read anew which keys wait behind a dead letter."""
         async with self.workplace.pool.lend("tradewind_bus") as connection:
             self.blocked = await dead_letters.blocked_keys(connection, self.name)
+        metrics.DEAD_LETTERS.labels(self.name).set(len(self.blocked))

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from tradewind.platform.database.pool import Pool
 from tradewind.platform.database.transaction import LeaseLost as LeaseLost
 from tradewind.platform.database.transaction import StaleRead, Transaction
 from tradewind.platform.settings import Settings
+from tradewind.platform.telemetry import metrics
 
 Handler = Callable[[Transaction, Sequence[Any]], Awaitable[Decision]]
 
@@ -28,6 +30,7 @@ STALE_ROUNDS_MAX = 8
 PASSING = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.CannotConnectNowError,
@@ -83,6 +86,7 @@ class Unit(Struct, frozen=True, kw_only=True):
     causes: Mapping[str, Cause] = {}
     fence: Fence | None = None
     keyed: bool = False  # messages are commands, some with idempotency keys
+    name: str = ""  # whose figures it counts among
     extra: Callable[[Transaction], None] | None = None  # more writes for the same commit
     expected: Callable[[str, str], None] | None = None  # told of what stays pending, before it is
 
@@ -93,11 +97,16 @@ async def run(workplace: Workplace, unit: Unit) -> Done:
     Raises what the handler raised, `LeaseLost`, or a database error; then nothing happened.
     """
     for round_ in range(STALE_ROUNDS_MAX):
+        began = time.perf_counter()
         try:
             done = await attempt(workplace, unit)
         except StaleRead:
+            metrics.BATCH_RETRIES.labels(unit.name, "stale").inc()
             await asyncio.sleep(random.uniform(0, 0.002 * round_))
             continue
+        if unit.name:
+            metrics.BATCH_SIZE.labels(unit.name).observe(len(unit.messages))
+            metrics.BATCH_SECONDS.labels(unit.name).observe(time.perf_counter() - began)
         workplace.committed(done)
         return done
     raise StaleRead(f"{unit.context}: {STALE_ROUNDS_MAX} rounds and always too late")

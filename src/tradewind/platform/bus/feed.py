@@ -93,6 +93,11 @@ async def page(
     return FeedPage(items=[cloud_event(row) for row in rows], next=encode_cursor(reached))
 
 
+async def end(connection: Connection) -> str:
+    """The cursor behind the last numbered event."""
+    return encode_cursor(await connection.fetchval(LAST))
+
+
 # Served by log_one_fact_per_version: everything any source said about a subject.
 HISTORY = """
     SELECT source, type, subject, sequence, at, body FROM bus.log

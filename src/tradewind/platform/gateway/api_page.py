@@ -10,11 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from tradewind.kernel.money import Amount
 from tradewind.platform.gateway.page_style import STYLE
 
 METHODS = ("get", "post", "put", "patch", "delete")
 SERVER = "http://127.0.0.1:8080"
 DEPTH_MAX = 4
+MONEY = Amount.__name__  # shown as "money" and never taken apart: the introduction says what it is
 CODE = re.compile(r"``?([^`]+)``?")
 PARAMETER = re.compile(r"(\{[^}]+\})")
 
@@ -168,19 +170,26 @@ def parameter_table(parameters: Sequence[Mapping[str, Any]], components: Mapping
     """Path, query and header parameters."""
     rows = []
     for parameter in parameters:
-        kind = f"{kind_of(parameter['schema'], components)} in {escape(parameter['in'])}"
+        # A parameter that may be null is one that may be left out.
+        kind = kind_of(parameter["schema"], components).removesuffix(" or null")
+        kind = f"{kind}, in {escape(parameter['in'])}"
         rows.append(
             row(parameter["name"], kind, parameter.get("required", False), described(parameter))
         )
     return table(rows)
 
 
-def field_rows(schema: Mapping[str, Any], components: Mapping[str, Any]) -> list[str]:
-    """The fields of a body, those of inner objects below them."""
-    return [
-        row(name, kind_of(kind, components), required, described(kind))
-        for name, kind, required in fields(schema, components, "", 0)
-    ]
+def field_rows(
+    schema: Mapping[str, Any], components: Mapping[str, Any], *, answered: bool = False
+) -> list[str]:
+    """The fields of a body, those of inner objects below them. Answers have nothing to fill in."""
+    rows = []
+    for name, kind, required in fields(schema, components, "", 0):
+        shown = kind_of(kind, components)
+        # What may be left out may be null as well: no need to say so each time.
+        shown = shown if required or answered else shown.removesuffix(" or null")
+        rows.append(row(name, shown, required and not answered, described(kind)))
+    return rows
 
 
 def fields(
@@ -193,6 +202,8 @@ def fields(
         if depth >= DEPTH_MAX:
             continue
         inner, mark = resolved(kind, components), "."
+        if inner.get("title") == MONEY:
+            continue
         if inner.get("type") == "array":
             inner, mark = resolved(inner.get("items", {}), components), "[]."
         if "properties" in inner:
@@ -212,7 +223,9 @@ def kind_of(schema: Mapping[str, Any], components: Mapping[str, Any]) -> str:
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         target = resolved(schema, components)
-        return kind_of(target, components) if "enum" in target else escape(name)
+        if "enum" in target:
+            return kind_of(target, components)
+        return "money" if name == MONEY else escape(name)
     if "anyOf" in schema:
         return " or ".join(dict.fromkeys(kind_of(one, components) for one in schema["anyOf"]))
     if "enum" in schema:
@@ -222,21 +235,23 @@ def kind_of(schema: Mapping[str, Any], components: Mapping[str, Any]) -> str:
     kind = schema.get("type", "any")
     if kind == "array":
         inner = kind_of(schema.get("items") or {}, components)
-        return f"list of {inner}" + bounds(schema, "minItems", "maxItems")
+        return f"list of {inner}" + bounds(schema, "minItems", "maxItems", " items")
     if kind == "string":
-        return escape(schema.get("format", "text")) + bounds(schema, "minLength", "maxLength")
+        return escape(schema.get("format", "text")) + bounds(
+            schema, "minLength", "maxLength", " characters"
+        )
     names = {"integer": "integer", "boolean": "true or false", "object": "object", "any": "any"}
     return escape(names.get(kind, kind)) + bounds(schema, "minimum", "maximum")
 
 
-def bounds(schema: Mapping[str, Any], low: str, high: str) -> str:
+def bounds(schema: Mapping[str, Any], low: str, high: str, unit: str = "") -> str:
     """``, 1 to 100``."""
     least, most = schema.get(low), schema.get(high)
     if least is not None and most is not None:
-        return f", {least} to {most}"
+        return f", {least} to {most}{unit}"
     if most is not None:
-        return f", up to {most}"
-    return f", from {least}" if least is not None else ""
+        return f", up to {most}{unit}"
+    return f", from {least}{unit}" if least is not None else ""
 
 
 def described(schema: Mapping[str, Any]) -> str:
@@ -256,7 +271,7 @@ def answer_table(responses: Mapping[str, Any], components: Mapping[str, Any]) ->
             continue
         content = response.get("content", {}).get("application/json", {})
         kind = kind_of(content["schema"], components) if content.get("schema") else ""
-        fields_shown = field_rows(content["schema"], components) if kind else []
+        fields_shown = field_rows(content["schema"], components, answered=True) if kind else []
         shown = (
             f"<details><summary>{kind}</summary>{table(fields_shown)}</details>"
             if fields_shown

@@ -40,7 +40,27 @@ async def get_events(request: Request) -> Answer:
     return Answer(body=page)
 
 
+class FeedEnd(Struct, frozen=True):
+    """Where the feed ends at this moment."""
+
+    next: str
+
+
+async def get_end(request: Request) -> Answer:
+    """The cursor behind the newest event: where to begin for what happens from now on."""
+    return Answer(body=FeedEnd(await request.node.feed_end()))
+
+
 ROUTES = (
+    Route(
+        method="GET",
+        path="/v1/events/end",
+        handler=get_end,
+        summary="Find the end of the feed.",
+        permission=Scope("events:read"),
+        answers={200: FeedEnd},
+        tag="events",
+    ),
     Route(
         method="GET",
         path="/v1/events",

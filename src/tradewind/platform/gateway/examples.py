@@ -29,6 +29,8 @@ BY_NAME: Mapping[str, Any] = {
     "title": "Blue mug",
     "token": "tok_ok",
 }
+# Optional fields that hardly any request leaves out.
+USUAL = frozenset({"city", "email", "line1", "name", "postal_code", "price"})
 BY_FORMAT: Mapping[str, Any] = {
     "date-time": "2026-01-31T12:00:00Z",
     "date": "2026-01-31",
@@ -39,7 +41,7 @@ BY_FORMAT: Mapping[str, Any] = {
 def example_of(
     schema: Mapping[str, Any], components: Mapping[str, Any], name: str = "", depth: int = 0
 ) -> Any:
-    """A plausible value. `name` is that of the field; of an object only what must be there."""
+    """A plausible value. `name` is that of the field; of an object what usually is there."""
     if "$ref" in schema:
         return example_of(components[schema["$ref"].rpartition("/")[2]], components, name, depth)
     for key in ("const", "default"):
@@ -66,14 +68,14 @@ def example_of(
 def object_example(
     schema: Mapping[str, Any], components: Mapping[str, Any], depth: int
 ) -> dict[str, Any]:
-    """An object with what must be there."""
+    """An object with what must be there, and what usually is."""
     if depth >= DEPTH_MAX:
         return {}
     required = schema.get("required", ())
     return {
         name: example_of(kind, components, name, depth + 1)
         for name, kind in schema.get("properties", {}).items()
-        if name in required
+        if name in required or name in USUAL
     }
 
 

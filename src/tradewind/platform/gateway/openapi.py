@@ -118,7 +118,31 @@ def schemas_of(endpoints: Sequence[Endpoint]) -> tuple[dict[Any, Any], dict[str,
         return {}, {}
     found, components = msgspec.json.schema_components(distinct, ref_template=REF)
     drop_empty_defaults(components)
-    return {id(kind): schema for kind, schema in zip(distinct, found, strict=True)}, components
+    # Two contexts may each have a PaymentView: msgspec then writes the module into both names.
+    names = {REF.format(name=name): REF.format(name=public_name(name)) for name in components}
+    point_elsewhere(list(found), names)
+    point_elsewhere(components, names)
+    schemas = {id(kind): schema for kind, schema in zip(distinct, found, strict=True)}
+    return schemas, {public_name(name): schema for name, schema in components.items()}
+
+
+def public_name(name: str) -> str:
+    """``tradewind.contexts.orders.tables.PaymentView`` as ``OrdersPaymentView``."""
+    *modules, short = name.split(".")
+    return f"{modules[-2].title()}{short}" if len(modules) >= 2 else short
+
+
+def point_elsewhere(schema: Any, names: Mapping[str, str]) -> None:
+    """Rename what the references of a schema point to."""
+    if isinstance(schema, dict):
+        for key, inner in schema.items():  # "$ref", and the values of a discriminator's mapping
+            if isinstance(inner, str):
+                schema[key] = names.get(inner, inner)
+            else:
+                point_elsewhere(inner, names)
+    elif isinstance(schema, list):
+        for inner in schema:
+            point_elsewhere(inner, names)
 
 
 def drop_empty_defaults(schema: Any) -> None:

@@ -81,6 +81,7 @@ h4 {
   margin: 1.4rem 0 .45rem; font-size: 12px; letter-spacing: .06em; text-transform: uppercase;
   color: var(--soft); font-weight: 600;
 }
+h4 code { text-transform: none; letter-spacing: 0; font-weight: 400; }
 .scroll { overflow-x: auto; }
 table { width: 100%; border-collapse: collapse; font-size: 14px; line-height: 1.45; }
 td { padding: .45rem .9rem .45rem 0; border-top: 1px solid var(--line); vertical-align: top; }
@@ -96,6 +97,7 @@ details > summary { cursor: pointer; }
 article details { margin-top: 1.2rem; }
 article details > summary { font-size: 14px; color: var(--sea); width: fit-content; }
 article details > *:not(summary) { margin-top: .6rem; }
+article td details { margin: 0; }
 footer { margin-top: 3rem; color: var(--soft); font-size: 14px; }
 .menu { display: none; }
 @media (max-width: 60rem) {

@@ -7,6 +7,8 @@ figures of all processes are then added up by whichever is asked. Where a figure
 process, the number of the worker is a label.
 """
 
+from pathlib import Path
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, multiprocess, values
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
@@ -15,6 +17,19 @@ MEDIA_TYPE = CONTENT_TYPE_LATEST
 SHARED = values.ValueClass is not values.MutexValue
 
 REGISTRY = CollectorRegistry()
+_worker = "1"
+
+
+def be_worker(number: int) -> None:
+    """Say which web process this is; to be called before anything is counted."""
+    global _worker
+    _worker = str(number)
+
+
+def worker() -> str:
+    """The number of this web process, as a label."""
+    return _worker
+
 
 # A gateway answers in milliseconds; a waiting order takes up to 30 s.
 REQUEST_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -49,15 +64,13 @@ WAITING_REQUESTS = Gauge(
     multiprocess_mode="livesum",
 )
 
-# --- Orders ---------------------------------------------------------------------------------------
-ORDERS_DECIDED = Counter(
-    "tradewind_orders_decided_total",
-    "Orders decided, by the worker that decided them and the outcome.",
-    ("worker", "outcome"),
+# --- Batches and the bus --------------------------------------------------------------------------
+COMMANDS = Counter(
+    "tradewind_commands_total",
+    "Commands carried out, by kind and by the worker that did it.",
+    ("command", "worker"),
     registry=REGISTRY,
 )
-
-# --- Batches and the bus --------------------------------------------------------------------------
 BATCH_SIZE = Histogram(
     "tradewind_batch_messages",
     "Messages in one unit of work.",
@@ -74,7 +87,7 @@ BATCH_SECONDS = Histogram(
 )
 BATCH_RETRIES = Counter(
     "tradewind_batch_retries_total",
-    "Units of work that ran again, by reason: stale read, deadlock, split, connection.",
+    "Units of work that ran again, by reason: stale, conflict, split, connection.",
     ("handler", "reason"),
     registry=REGISTRY,
 )
@@ -100,8 +113,8 @@ BUS_LAG = Gauge(
 )
 BUS_EVENTS = Counter(
     "tradewind_bus_events_total",
-    "Events handled, by consumer.",
-    ("consumer",),
+    "Events handled, by consumer and by the worker that did it: orders.decisions decides orders.",
+    ("consumer", "worker"),
     registry=REGISTRY,
 )
 HORIZON_AGE = Gauge(
@@ -112,7 +125,7 @@ HORIZON_AGE = Gauge(
 )
 DEAD_LETTERS = Gauge(
     "tradewind_dead_letters",
-    "Messages set aside because they could not be handled.",
+    "Subjects whose events wait behind one that could not be handled.",
     ("consumer",),
     registry=REGISTRY,
     multiprocess_mode="livemax",
@@ -149,7 +162,13 @@ def exposition() -> bytes:
     return generate_latest(REGISTRY)
 
 
-def forget_process(process_id: int) -> None:
+def begin_sharing(folder: Path) -> None:
+    """Make an empty folder for the figures of several processes. The supervisor calls it once."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for left in folder.glob("*.db"):
+        left.unlink(missing_ok=True)
+
+
+def forget_process(process_id: int, folder: Path) -> None:
     """Drop the gauges of a web process that died. The supervisor calls it; counters stay."""
-    if SHARED:
-        multiprocess.mark_process_dead(process_id)  # type: ignore[no-untyped-call]
+    multiprocess.mark_process_dead(process_id, str(folder))  # type: ignore[no-untyped-call]

@@ -104,7 +104,6 @@ def postpone(book: Book, case: Case, operation: Operation) -> None:
 def give_up(book: Book, case: Case, operation: Operation, *, reason: str) -> None:
     """The customer has waited long enough. What the provider may hold is still looked for."""
     case.payment.status = "failed"
-    case.payment.wanted = "nothing"
     book.announce(case, facts.PaymentFailed, reason=reason)
     operation.status = "unknown"
     call(book, case, operation, wait_s=pause_s(operation, book.now, LATE_PAUSE_S))

@@ -73,7 +73,7 @@ def next_step(book: Book, case: Case) -> None:
     """Start what is missing between how the money stands and how it should."""
     payment = case.payment
     if case.open is not None:
-        pass
+        return  # its outcome comes first
     if payment.status == "authorised":
         if payment.wanted == "captured":
             start(book, case, "capture", payment.amount_minor)

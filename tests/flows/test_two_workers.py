@@ -1,0 +1,123 @@
+"""Two web processes: both decide, either may be killed, nothing but the speed changes."""
+
+import asyncio
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from tradewind.kernel.ids import new_id
+from tradewind.testing.platform import Platform
+from tradewind.testing.shop import Reply
+
+BUYERS = 500
+UNITS = 100
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def platform(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Platform]:
+    """Two web processes on one address."""
+    platform = Platform(tmp_path_factory.mktemp("two workers"), workers=2)
+    try:
+        await platform.start()
+        yield platform
+    finally:
+        await platform.stop()
+
+
+async def everybody_buys(platform: Platform, sku: str) -> Counter[tuple[int, str]]:
+    """All at once; who gets no answer asks again with the same key. How often which outcome."""
+
+    async def buy(buyer: int) -> Reply:
+        return await platform.ask_until_answered(
+            "POST",
+            "/v1/orders",
+            platform.order((sku, 1), email=f"{sku}-{buyer}@example.com"),
+            key=new_id("key"),
+            headers={"Prefer": "wait=30"},
+        )
+
+    answers = await asyncio.gather(*(buy(buyer) for buyer in range(BUYERS)))
+    return Counter(
+        (answer.status, answer.json["status"] if answer.status == 201 else answer.json["code"])
+        for answer in answers
+    )
+
+
+EXACTLY = {(201, "confirmed"): 100, (409, "stock_is_short"): 400}
+
+
+async def worked(platform: Platform, metric: str, **labels: str) -> dict[str, float]:
+    """What a metric counted, by worker."""
+    by_worker = {}
+    for worker in ("1", "2"):
+        samples = await platform.metric(metric, worker=worker, **labels)
+        by_worker[worker] = sum(samples.values())
+    return by_worker
+
+
+async def test_both_decide_orders(platform: Platform) -> None:
+    """A hundred of five hundred, three times; each process placed some and decided some."""
+    for round_ in range(3):
+        await platform.given_product(f"both-{round_}", on_hand=UNITS)
+        assert await everybody_buys(platform, f"both-{round_}") == EXACTLY
+    placed = await worked(platform, "tradewind_commands_total", command="PlaceOrder")
+    assert sum(placed.values()) == 3 * BUYERS, placed
+    decided = await worked(platform, "tradewind_bus_events_total", consumer="orders.decisions")
+    assert sum(decided.values()) >= 3 * BUYERS, decided
+    assert min(decided.values()) >= 3 * BUYERS / 8, decided
+
+
+@pytest.mark.parametrize("number", [0, 1])
+async def test_either_is_killed_in_the_middle(platform: Platform, number: int) -> None:
+    """Exactly a hundred all the same, and the other one answers meanwhile."""
+    sku = f"killed-{number}"
+    await platform.given_product(sku, on_hand=UNITS)
+    victim = platform.web[number]
+    buying = asyncio.create_task(everybody_buys(platform, sku))
+    await asyncio.sleep(0.4)
+    was_in_the_middle = not buying.done()
+    platform.kill(victim)
+    assert was_in_the_middle
+    assert await buying == EXACTLY
+    counts = await platform.stock(sku)
+    assert (counts["on_hand"], counts["reserved"], counts["available"]) == (100, 100, 0)
+    until = asyncio.get_running_loop().time() + 10
+    while victim in platform.web or len(platform.web) < 2:
+        assert asyncio.get_running_loop().time() < until, "the killed one is not started again"
+        await asyncio.sleep(0.05)
+    await platform.until_ready()
+
+
+async def test_all_of_it_holds(platform: Platform) -> None:
+    """Stock, money, events: after everything above; the provider captured each order once."""
+    await platform.check_invariants()
+    captured = [c for c in await platform.provider_charges() if c["operation"] == "capture"]
+    assert len({charge["order_id"] for charge in captured}) == len(captured) == 5 * UNITS
+    assert platform.error_lines() == []
+
+
+async def test_told_to_stop_it_answers_who_waits(platform: Platform) -> None:
+    """202 with the order's place for who waits; all is over within ten seconds, nothing stays."""
+    await platform.given_product("waiting", on_hand=50)
+    key = new_id("key")
+    body = platform.order(("waiting", 1), token="tok_timeout", email="patient@example.com")
+    waiting = asyncio.create_task(
+        platform.request("POST", "/v1/orders", body, key=key, headers={"Prefer": "wait=30"})
+    )
+    await asyncio.sleep(1.0)
+    took_s = await platform.stop(signal.SIGTERM)
+    answer = await waiting
+    assert answer.status == 202, answer.raw
+    assert answer.json["status"] == "placed"
+    assert answer.headers["Location"] == f"/v1/orders/{answer.json['id']}"
+    assert took_s < 10
+    await platform.start()
+    again = await platform.ask_until_answered(
+        "POST", "/v1/orders", body, key=key, headers={"Prefer": "wait=30"}
+    )
+    assert (again.status, again.json["code"]) == (402, "payment_timeout"), again.raw
+    assert again.json["order_id"] == answer.json["id"]
+    await platform.check_invariants()
