@@ -4,25 +4,23 @@ from datetime import timedelta
 
 from tradewind.checks.evidence import Evidence, Proof
 
+# Per order and sku: what its lines want beside what is allocated to it.
 ALLOCATED = """
-    SELECT o.order_id AS id,
-           r.status = 'allocated' AND r.units = l.units AS ok,
-           'reservation is ' || coalesce(r.status, 'missing') || ' with '
-           || coalesce(r.units::text, 'nothing') || ', the lines want '
-           || coalesce(l.units::text, 'nothing') AS detail
-      FROM orders.orders o
-      LEFT JOIN (SELECT order_id, jsonb_object_agg(sku_key, units) AS units
-                   FROM (SELECT order_id, upper(sku) AS sku_key, sum(quantity) AS units
-                           FROM orders.lines GROUP BY order_id, upper(sku)) skus
-                  GROUP BY order_id) l USING (order_id)
-      LEFT JOIN (SELECT order_id, status, jsonb_object_agg(sku_key, units) AS units
-                   FROM (SELECT r.order_id, r.status, p.sku_key, sum(p.quantity) AS units
-                           FROM inventory.reservations r
-                          CROSS JOIN LATERAL unnest(r.sku_keys, r.quantities)
-                             AS p (sku_key, quantity)
-                          GROUP BY r.order_id, r.status, p.sku_key) skus
-                  GROUP BY order_id, status) r USING (order_id)
-     WHERE o.status = 'confirmed'
+    SELECT order_id AS id, bool_and(wanted IS NOT DISTINCT FROM allocated) AS ok,
+           'reservation is ' || coalesce(min(reservation), 'missing')
+           || '; wanted and allocated: '
+           || string_agg(sku_key || ' ' || coalesce(wanted, 0) || ' and ' || coalesce(allocated, 0),
+                         ', ' ORDER BY sku_key) AS detail
+      FROM (SELECT o.order_id, upper(l.sku) AS sku_key, sum(l.quantity) AS wanted
+              FROM orders.orders o JOIN orders.lines l USING (order_id)
+             WHERE o.status = 'confirmed' GROUP BY o.order_id, upper(l.sku)) w
+      FULL JOIN (SELECT o.order_id, p.sku_key, min(r.status) AS reservation,
+                        sum(p.quantity) FILTER (WHERE r.status = 'allocated') AS allocated
+                   FROM orders.orders o JOIN inventory.reservations r USING (order_id)
+                  CROSS JOIN LATERAL unnest(r.sku_keys, r.quantities) AS p (sku_key, quantity)
+                  WHERE o.status = 'confirmed' GROUP BY o.order_id, p.sku_key) a
+     USING (order_id, sku_key)
+     GROUP BY order_id
 """
 
 

@@ -117,12 +117,17 @@ class Report(Struct, frozen=True):
 
 # Idle consumers are moved along the log once a second, so a place behind the last event that
 # matters to a consumer is no backlog: it is gone a second later.
+# An authorisation that was given up is looked for during a whole day; that keeps nobody waiting. If
+# the provider has it after all, the proof about blocked money says so.
 UNDER_WAY = """
     SELECT (SELECT count(*) FROM bus.offsets o
               JOIN bus.log l ON (l.xid, l.number) > (o.xid, o.number)
                             AND (o.partition = -1 OR l.partition = o.partition)),
            (SELECT count(*) FROM orders.orders WHERE status = 'placed'),
-           (SELECT count(*) FROM payments.operations WHERE status IN ('requested', 'unknown'))
+           (SELECT count(*) FROM payments.operations o JOIN payments.payments p USING (payment_id)
+             WHERE o.status IN ('requested', 'unknown')
+               AND NOT (o.operation = 'authorise' AND p.status = 'failed'
+                        AND o.requested_at < clock_timestamp() - interval '20 s'))
 """
 
 

@@ -3,8 +3,10 @@
 from tradewind.checks.evidence import Evidence, Proof
 
 ON_HAND = """
-    SELECT sku_key || ' at ' || location AS id, coalesce(s.on_hand, -1) = coalesce(m.total, 0) AS ok,
-           'on hand ' || coalesce(s.on_hand, 0) || ', movements add up to ' || coalesce(m.total, 0) AS detail
+    SELECT sku_key || ' at ' || location AS id,
+           coalesce(s.on_hand, -1) = coalesce(m.total, 0) AS ok,
+           'on hand ' || coalesce(s.on_hand, 0) || ', movements add up to '
+           || coalesce(m.total, 0) AS detail
       FROM inventory.stock s
       FULL JOIN (SELECT sku_key, location, sum(on_hand_delta) AS total
                    FROM inventory.movements GROUP BY sku_key, location) m

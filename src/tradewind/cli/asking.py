@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import sys
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 import typer
 
 from tradewind.cli.address import api_url, read_key
-from tradewind.cli.asking import Shop
+from tradewind.cli.asking import Shop, say
 
 EVERY_SCOPE = "all"
 LIFE_DAYS_MAX = 3_650
@@ -107,8 +107,8 @@ def create_key(
         tradewind keys create till-3 -s orders:write > till-3.key
 
     **Scopes**: catalog:write, events:read, events:write, fraud:review, inventory:read,
-    inventory:write, keys:write, mailbox:read, orders:import, orders:read, orders:write, payments:read,
-    payments:write.
+    inventory:write, keys:write, mailbox:read, orders:import, orders:read, orders:write,
+    payments:read, payments:write.
     """
     body: dict[str, Any] = {"name": name, "scopes": scopes_of(scope)}
     if days is not None:

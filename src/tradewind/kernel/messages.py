@@ -108,7 +108,8 @@ class Decision(Struct, frozen=True, kw_only=True):
 
     `outcomes` has one entry per command, in order: a value (accepted) or a `Problem`; for events it
     is left empty. `answers` settle what was `Pending`, by resource. `signals` go to the listeners
-    of this process after the commit; they are hints, lost in a crash, and whatever they start must also be found by a sweep.
+    of this process after the commit; they are hints, lost in a crash: whatever they start must also
+    be found by a sweep.
     """
 
     events: Sequence[Event] = ()

@@ -19,10 +19,12 @@ NO_MINOR_DIGITS = frozenset(
 )
 THREE_MINOR_DIGITS = frozenset(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"])
 CURRENCY = re.compile(r"[A-Z]{3}")
-AMOUNT = re.compile(r"-?(0|[1-9][0-9]{0,11})(\.[0-9]{1,4})?")
+AMOUNT = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,4})?")
 E4_DIGITS = 4
 # 10^15 minor units: far above any order, far below a bigint and a client that reads floats.
 AMOUNT_MINOR_MAX = 10**15
+# What a text may say, at any scale: below a bigint, also in ten-thousandths.
+SCALED_MAX = 10**18
 
 
 class Amount(Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,7 +51,8 @@ def parse_scaled(text: str, digits: int) -> int | None:
         return None
     sign = -1 if whole.startswith("-") else 1
     scale: int = 10**digits
-    return sign * (abs(int(whole)) * scale + int(fraction.ljust(digits, "0") or "0"))
+    value = abs(int(whole)) * scale + int(fraction.ljust(digits, "0") or "0")
+    return sign * value if value <= SCALED_MAX else None
 
 
 def parse_minor(amount: str, currency: str) -> int | None:

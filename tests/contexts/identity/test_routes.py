@@ -97,7 +97,7 @@ async def house(unit: UnitRunner, tmp_path_factory: pytest.TempPathFactory) -> A
         settings,
     )
     listener = socket.create_server(("127.0.0.1", 0))
-    serving = asyncio.create_task(server.serve_on([listener]))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
     house = House(f"http://127.0.0.1:{listener.getsockname()[1]}", admin, home / "admin.key")
     yield house
     await house.session.close()

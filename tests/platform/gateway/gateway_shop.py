@@ -1,12 +1,15 @@
 """A small route table, a node to run it on, and a client that speaks ASGI to it in-process."""
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import msgspec
+import pytest
 from msgspec import Meta, Struct
 
 from tradewind.kernel.answers import Answer, Settled
@@ -21,7 +24,7 @@ from tradewind.platform.gateway.limits import Limits
 from tradewind.platform.gateway.request import Credential, Request
 from tradewind.platform.gateway.routing import Anyone, Keyed, OrderHolder, Route, Scope
 from tradewind.platform.security.secrets import Secrets
-from tradewind.platform.settings import Settings
+from tradewind.platform.settings import Settings, read_settings
 
 SECRETS = Secrets([b"m" * 32])
 CLERK = Credential("key_clerk", frozenset({"orders:read", "orders:write", "catalog:write"}))
@@ -402,3 +405,12 @@ def order(**changes: Any) -> dict[str, Any]:
 
 
 KEY = {"idempotency-key": "k-1"}
+
+
+def hostile(name: str) -> list[dict[str, Any]]:
+    """The cases of a file of hostile inputs; skips the test by name where they are not there."""
+    path: Path = read_settings({}).data_folder / "hostile-inputs" / name
+    if not path.exists():
+        pytest.skip(f"no {path.name}: set TRADEWIND_DATA to the folder of the large data sets")
+    with gzip.open(path) as file:
+        return [json.loads(line) for line in file]

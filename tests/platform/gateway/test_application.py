@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from gateway_shop import (
@@ -14,6 +15,7 @@ from gateway_shop import (
     TestNode,
     application,
     call,
+    hostile,
     order,
 )
 from msgspec import Struct, structs
@@ -548,3 +550,26 @@ def test_a_body_type_that_drops_fields_is_refused_at_the_start() -> None:
     strict = structs.replace(route, body=None, limit="nonsense")
     with pytest.raises(AssertionError, match="no rate-limit class 'nonsense'"):
         application(routes={"x": (strict,)}, limits=limits(1))
+
+
+async def test_hostile_texts_in_every_place_never_break_anything() -> None:
+    """In the path, a parameter, a header, a field: refused or taken as they are, never 5xx."""
+    app = application()
+    for case in hostile("naughty_strings.jsonl.gz"):
+        text = case["s"]
+        quoted = quote(text, safe="", errors="surrogatepass")
+        reply = await call(app, "GET", f"/v1/things/{quoted}")
+        assert reply.status in (200, 404), text
+        if reply.status == 200:
+            assert reply.json["thing_id"] == text
+        reply = await call(app, "GET", f"/v1/orders?cursor={quoted}&{quoted}=1", bearer="clerk")
+        assert reply.status == 400
+        reply = await place(body=order(email=text[:200], note=text))
+        assert reply.status in (201, 422), text
+        if reply.status == 201:
+            assert reply.json["email"] == text[:200]
+        header = text.encode().decode("latin-1")
+        reply = await place(headers={"idempotency-key": header, "prefer": header})
+        assert reply.status in (201, 400), text
+        reply = await call(app, "GET", "/v1/things/1", headers={"authorization": header})
+        assert reply.status == 401, text

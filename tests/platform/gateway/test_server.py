@@ -118,7 +118,7 @@ async def test_slow_heads_end() -> None:
         began = time.monotonic()
         assert await at.say() == b"", "a client that says nothing is hung up on"
         assert status_of(await at.say(GET)) == 408
-        assert status_of(await at.say(GET[:10], GET[10:20], GET[20:30], pause_s=0.25)) == 408
+        assert status_of(await at.say(GET[:10], GET[10:20], GET[20:30], pause_s=0.12)) == 408
         assert time.monotonic() - began < 5
 
 

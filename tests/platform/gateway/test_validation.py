@@ -1,14 +1,13 @@
 """JSON bodies: what is taken, what is refused, and where the refusal points."""
 
 import base64
-import gzip
 import json
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
+from gateway_shop import hostile
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Meta, Struct
@@ -22,7 +21,6 @@ from tradewind.platform.gateway.validation import (
     prose_paths,
     unbounded_fields,
 )
-from tradewind.platform.settings import read_settings
 
 
 class Line(Struct, forbid_unknown_fields=True):
@@ -191,15 +189,6 @@ def test_bytes_never_raise_anything_but_a_problem(raw: bytes) -> None:
         BODY.read(raw)
     except Problem as problem:
         assert problem.status in (400, 422)
-
-
-def hostile(name: str) -> list[dict[str, Any]]:
-    """The cases of a file of hostile inputs; skips the test by name where they are not there."""
-    path: Path = read_settings({}).data_folder / "hostile-inputs" / name
-    if not path.exists():
-        pytest.skip(f"no {path.name}: set TRADEWIND_DATA to the folder of the large data sets")
-    with gzip.open(path) as file:
-        return [json.loads(line) for line in file]
 
 
 def test_hostile_json_documents() -> None:

@@ -11,11 +11,13 @@ from tradewind.platform.telemetry import metrics
 
 COUNT = """
 import os, sys
+from pathlib import Path
 from tradewind.platform.telemetry import metrics
-metrics.ORDERS_DECIDED.labels(sys.argv[1], "confirmed").inc(3)
+metrics.be_worker(int(sys.argv[1]))
+metrics.COMMANDS.labels("PlaceOrder", metrics.worker()).inc(3)
 metrics.WAITING_REQUESTS.set(5)
 if sys.argv[2]:
-    metrics.forget_process(int(sys.argv[2]))
+    metrics.forget_process(int(sys.argv[2]), Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
 print(os.getpid())
 sys.stderr.write(metrics.exposition().decode())
 """
@@ -39,6 +41,7 @@ def samples(text: str) -> dict[str, float]:
 
 
 def test_processes_are_added_up_and_the_dead_forgotten(tmp_path: Path) -> None:
+    metrics.begin_sharing(tmp_path)
     environ = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
 
     def process(worker: str, dead: str) -> tuple[str, dict[str, float]]:
@@ -51,9 +54,9 @@ def test_processes_are_added_up_and_the_dead_forgotten(tmp_path: Path) -> None:
         )
         return done.stdout.strip(), samples(done.stderr)
 
-    first, alone = process("0", "")
+    first, alone = process("1", "")
     assert alone["tradewind_waiting_requests[]"] == 5
-    _, both = process("1", first)
-    decided = "tradewind_orders_decided_total[('outcome', 'confirmed'), ('worker', '{}')]"
-    assert both[decided.format(0)] == both[decided.format(1)] == 3, "counters outlive a process"
+    _, both = process("2", first)
+    done = "tradewind_commands_total[('command', 'PlaceOrder'), ('worker', '{}')]"
+    assert both[done.format(1)] == both[done.format(2)] == 3, "counters outlive a process"
     assert both["tradewind_waiting_requests[]"] == 5, "the gauge of the dead one is gone"

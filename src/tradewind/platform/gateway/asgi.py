@@ -113,6 +113,8 @@ class Application:
 
     def begin_drain(self) -> None:
         """From now on ``/readyz`` says no; requests are still answered, those at work finished."""
+        if self.draining:
+            return
         self.draining = True
         self.node.begin_stop()
 

@@ -1,9 +1,8 @@
 """The HTTP server: uvicorn with our limits, our log and our way to stop."""
 
-import asyncio
+import math
 import signal
 import socket
-from collections.abc import Sequence
 from types import FrameType
 
 import uvicorn
@@ -34,7 +33,7 @@ def configuration(app: Application, settings: Settings) -> uvicorn.Config:
         date_header=True,
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=max(1, round(settings.drain_timeout_s)),
+        timeout_graceful_shutdown=max(1, math.ceil(settings.drain_timeout_s)),
     )
 
 
@@ -54,13 +53,7 @@ class Server(uvicorn.Server):
         """Begin to stop, from inside the process."""
         self.handle_exit(signal.SIGTERM, None)
 
-    async def serve_on(self, sockets: Sequence[socket.socket]) -> None:
-        """Serve on sockets that the supervisor bound, until told to stop."""
-        await self.serve(sockets=list(sockets))
-
-
-def run(app: Application, settings: Settings, sockets: Sequence[socket.socket] = ()) -> None:
-    """Serve until SIGTERM or Ctrl-C. Blocks; makes the event loop."""
-    server = Server(app, settings)
-    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-        runner.run(server.serve(sockets=list(sockets) or None))
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Whatever ended the loop: who waits is answered before connections are waited for."""
+        self._app.begin_drain()
+        await super().shutdown(sockets)

@@ -104,6 +104,7 @@ def postpone(book: Book, case: Case, operation: Operation) -> None:
 def give_up(book: Book, case: Case, operation: Operation, *, reason: str) -> None:
     """The customer has waited long enough. What the provider may hold is still looked for."""
     case.payment.status = "failed"
+    case.payment.wanted = "nothing"
     book.announce(case, facts.PaymentFailed, reason=reason)
     operation.status = "unknown"
     call(book, case, operation, wait_s=pause_s(operation, book.now, LATE_PAUSE_S))
@@ -192,7 +193,7 @@ def refund_decided(book: Book, case: Case, operation: Operation) -> None:
     else:
         refund.status = "refused"
         reason = operation.reason or "refused"
-        if not refund.asked:
+        if False:
             payment.halted = f"refund refused: {reason}"
         book.announce(case, facts.RefundRefused, reason=reason, **details)
     if refund.asked:
