@@ -52,6 +52,14 @@ fix: setup ## Repair what a machine can repair
 bench: setup ## The headline figures, each against a partner in the same run
 	@exec $(PY) -m benchmarks
 
+.PHONY: simulate
+simulate: setup ## The bus under faults, from one seed: make simulate SEED=123
+	@TRADEWIND_SIMULATION_SEED='$(SEED)' exec $(PY) -m pytest tests/simulation
+
+.PHONY: docs
+docs: setup ## Draw the pages of docs/ that come from the code
+	@exec $(PY) -m tradewind.testing.drawing
+
 .PHONY: verify
 verify: check ## The tests at length: many more examples and seeds (hours)
 	@TRADEWIND_THOROUGH=1 exec $(PY) -m pytest tests --timeout=7200

@@ -45,9 +45,7 @@ class Partner(Struct, frozen=True):
 
 
 A = Partner("a", "plain orders", "bench_a", "schema.sql", "pipe.sql", False)
-B = Partner(
-    "b", "the same rows", "bench_b", "same_rows_schema.sql", "same_rows.sql", True
-)
+B = Partner("b", "the same rows", "bench_b", "same_rows_schema.sql", "same_rows.sql", True)
 
 
 class Result(Struct, frozen=True):

@@ -7,6 +7,7 @@ import pytest
 from tradewind import app, flow
 from tradewind.flow import FLOW, Asked
 from tradewind.platform.context import Context
+from tradewind.platform.settings import Settings
 from tradewind.testing import drawing
 
 ROOT = Path(__file__).parents[2]
@@ -53,7 +54,7 @@ def test_every_fact_of_an_order_is_somebodys_answer() -> None:
 def test_clocks_are_settings(step: flow.Step) -> None:
     """A time limit names a setting."""
     if step.within:
-        assert hasattr(app.Settings(), step.within)
+        assert hasattr(Settings(), step.within)
 
 
 def test_the_page_is_current() -> None:

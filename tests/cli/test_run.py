@@ -1,4 +1,4 @@
-"""The command line as a person meets it: help that teaches, and sentences in place of tracebacks."""
+"""The command line as a person meets it: help that teaches, sentences in place of tracebacks."""
 
 import json
 import os
@@ -71,9 +71,19 @@ def test_a_home_that_cannot_be_is_a_sentence(tmp_path: Path) -> None:
     assert "Traceback" not in told.stderr
 
 
-def test_no_database_is_a_sentence(tmp_path: Path) -> None:
-    """`migrate` of an installation that does not run."""
-    told = tradewind("migrate", home=str(tmp_path))
+@pytest.mark.parametrize("command", ["migrate", "serve"])
+def test_an_installation_that_does_not_run_is_a_sentence(command: str, tmp_path: Path) -> None:
+    told = tradewind(command, home=str(tmp_path), port="0")
     assert told.returncode == 1
     assert "Traceback" not in told.stderr
-    assert "tradewind up" in told.stderr
+    assert "Start it with `tradewind up`" in told.stderr
+
+
+def test_a_database_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
+    """Nobody listens on this socket; the password is not shown."""
+    url = f"postgresql://u:secret@/d?host={tmp_path}"
+    told = tradewind("up", home=str(tmp_path / "home"), port="0", database_url=url)
+    assert told.returncode == 1
+    assert "TRADEWIND_DATABASE_URL" in told.stderr
+    assert "secret" not in told.stdout + told.stderr
+    assert "Traceback" not in told.stderr

@@ -15,12 +15,21 @@ def is_refusal(error: Exception) -> bool:
     if isinstance(error, SettingsError):
         return True
 
-    from tradewind.platform.database.embedded import EmbeddedDatabaseError
+    from tradewind.platform.database.embedded import EmbeddedDatabaseError, NotRunning
     from tradewind.platform.database.migrate import MigrationError
+    from tradewind.platform.database.reach import DatabaseUnreachable
     from tradewind.platform.security.secrets import SecretsError
     from tradewind.supervisor.children import StartError
 
-    return isinstance(error, EmbeddedDatabaseError | MigrationError | SecretsError | StartError)
+    return isinstance(
+        error,
+        EmbeddedDatabaseError
+        | NotRunning
+        | MigrationError
+        | DatabaseUnreachable
+        | SecretsError
+        | StartError,
+    )
 
 
 def settings_in_force() -> Settings:

@@ -76,6 +76,7 @@ def serve(
         TRADEWIND_HOST=0.0.0.0 TRADEWIND_PORT=80 tradewind serve
     """
     from tradewind import app
+    from tradewind.platform.database import reach
     from tradewind.platform.database.embedded import database_url
     from tradewind.platform.telemetry import logs, metrics
     from tradewind.supervisor import web
@@ -85,12 +86,13 @@ def serve(
     settings = web.wait_at_gate(gate) if gate >= 0 else settings_in_force()
     logs.configure(settings, process=f"web-{number}")
     metrics.be_worker(number)
+    settings = msgspec.structs.replace(settings, database_url=database_url(settings))
     if fd >= 0:
         listening = web.inherited(fd)
     else:
         listening = bind(settings.host, settings.port)
+        asyncio.run(reach.check(database_url(settings)))
         listening.listen(BACKLOG)
-    settings = msgspec.structs.replace(settings, database_url=database_url(settings))
     web.serve(app.create(settings), settings, listening, parent=parent)
 
 
@@ -106,13 +108,16 @@ def migrate() -> None:
         tradewind migrate               # the embedded database, while `tradewind up` runs
     """
     from tradewind import app
+    from tradewind.platform.database import reach
     from tradewind.platform.database.embedded import database_url
     from tradewind.platform.telemetry import logs
 
     settings = settings_in_force()
     logs.configure(settings, process="migrate")
 
-    applied = asyncio.run(app.migrate_all(database_url(settings), app.load_contexts()))
+    url = database_url(settings)
+    asyncio.run(reach.check(url))
+    applied = asyncio.run(app.migrate_all(url, app.load_contexts()))
     for name in applied:
         typer.echo(f"applied {name}")
     typer.echo(f"{len(applied)} migrations applied." if applied else "The database is up to date.")

@@ -116,7 +116,7 @@ class Node:
             self.works,
             lease_s=settings.lease_s,
             heard=self._heard,
-            passed=lambda: self.reader.cursor,
+            passed=self.reader.passed,
         )
         self.batchers = {
             c.command: Batcher(
@@ -269,15 +269,19 @@ class Node:
             held = work.held.get(work.slot(partition))
             if held is None or not held.ready:
                 return False
-            if held.committed.xid >= xid:
-                continue
+            if held.committed.xid > xid:
+                continue  # an equal one may be in the middle of what that transaction announced
             if self.reader.cursor < Position(xid, END_OF_XID) or held.seen > held.committed:
                 return False
         return True
 
     async def _passed_elsewhere(self, consumers: Sequence[str], written: Mapping[int, int]) -> bool:
         async with self.pool.lend("tradewind_bus") as connection:
-            return not await behind(connection, consumers, written)
+            types = {work.name: work.types for work in self.works}
+            for name in consumers:
+                if await behind(connection, name, types.get(name), written):
+                    return False
+            return True
 
     # -- the feed
 

@@ -251,6 +251,18 @@ class Settings(Struct, frozen=True, kw_only=True):
     mail_from: Annotated[str, About(text="The sender of the mails to customers.")] = (
         "Tradewind <orders@tradewind.example>"
     )
+    public_url: Annotated[
+        str | None,
+        About(
+            text="Where customers reach the platform, for links in mails; empty: host and port.",
+            schemes=("http", "https"),
+        ),
+    ] = None
+
+    @property
+    def shop_url(self) -> str:
+        """The address that links to the platform begin with, without a slash at its end."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
 
 
 class Declared(Struct, frozen=True):

@@ -16,7 +16,7 @@ from typing import Any
 from msgspec import Struct
 
 from tradewind.kernel.money import format_e4, format_minor
-from tradewind.samples.client import Client, Reply
+from tradewind.samples.client import PAGE_ITEMS_MAX, Client, Reply
 from tradewind.samples.history import CARRIAGE, CURRENCY, Action, GiveBack, Part, Place
 
 CONCURRENCY = 32
@@ -24,7 +24,6 @@ CHANNEL = "web"
 CARD = "tok_ok"
 PREFER = "wait=30"
 CANCEL_REASON = "The customer cancelled the order."
-REFUND_REASON = "The customer sent goods back."
 # An order is decided within 15 minutes whatever happens; normally within milliseconds.
 DECIDED_WITHIN_S = 900
 # Capture follows a confirmation within 60 s; twice that, and something is wrong.
@@ -46,6 +45,7 @@ class Placed(Struct, frozen=True, kw_only=True):
     order_id: str = ""
     payment_id: str = ""
     replayed: bool = False
+    found: bool = False  # placed by an earlier run, whose keys the server has forgotten
 
 
 class GivenBack(Struct, frozen=True, kw_only=True):
@@ -218,8 +218,10 @@ async def place(client: Client, action: Place, known: Known) -> Placed:
         prefer=PREFER,
     )
     body: Mapping[str, Any] = reply.body if isinstance(reply.body, dict) else {}
+    found = None
     if reply.code == "external_id_taken":
-        body = await known.find(action.invoice) or body
+        found = await known.find(action.invoice)
+        body = found or body
     if "id" not in body:
         return Placed(
             confirmed=False,
@@ -229,7 +231,7 @@ async def place(client: Client, action: Place, known: Known) -> Placed:
         )
     if body.get("status") == "placed":
         body = await decided(client, str(body["id"]))
-    return read_order(body, replayed=reply.replayed)
+    return read_order(body, replayed=reply.replayed, found=found is not None)
 
 
 async def decided(client: Client, order_id: str) -> Mapping[str, Any]:
@@ -245,7 +247,7 @@ async def decided(client: Client, order_id: str) -> Mapping[str, Any]:
         delay_s = min(delay_s * 2, POLL_S_MAX)
 
 
-def read_order(body: Mapping[str, Any], *, replayed: bool) -> Placed:
+def read_order(body: Mapping[str, Any], *, replayed: bool, found: bool) -> Placed:
     """An order as it was answered."""
     status = str(body.get("status"))
     code = "" if status in CONFIRMED else status
@@ -259,6 +261,7 @@ def read_order(body: Mapping[str, Any], *, replayed: bool) -> Placed:
         order_id=str(body.get("id", "")),
         payment_id=str((body.get("payment") or {}).get("id", "")),
         replayed=replayed,
+        found=found,
     )
 
 
@@ -266,6 +269,8 @@ async def give_back(client: Client, action: GiveBack, order: Placed) -> GivenBac
     """Cancel the order, or refund a part of what was captured."""
     if not order.confirmed:
         return GivenBack(done=False, why_not=f"its order was refused: {order.code}")
+    if order.found and await given_back_before(client, action, order):
+        return GivenBack(done=True)
     key = f"replay-{action.invoice}-{action.order}"
     if action.whole:
         reply = await client.post(
@@ -277,10 +282,26 @@ async def give_back(client: Client, action: GiveBack, order: Placed) -> GivenBac
             return GivenBack(done=False, why_not="its payment was not captured")
         reply = await client.post(
             f"/v1/payments/{order.payment_id}/refunds",
-            {"amount": wire_minor(action.amount_minor), "reason": REFUND_REASON},
+            {"amount": wire_minor(action.amount_minor), "reason": refund_reason(action)},
             idempotency_key=key,
         )
     return read_give_back(reply)
+
+
+def refund_reason(action: GiveBack) -> str:
+    """Why money goes back; names the cancellation, so that the refund can be found by it."""
+    return f"Goods came back: {action.invoice}."
+
+
+async def given_back_before(client: Client, action: GiveBack, order: Placed) -> bool:
+    """Whether an earlier run gave this back, asked of the platform: no key remembers it."""
+    if action.whole:
+        status = (await client.get(f"/v1/orders/{order.order_id}"))["status"]
+        return bool(status == "cancelled")
+    path = f"/v1/payments/{order.payment_id}/refunds"
+    refunds = (await client.get(path, limit=str(PAGE_ITEMS_MAX)))["items"]
+    reason = refund_reason(action)
+    return any(r["reason"] == reason and r["status"] != "refused" for r in refunds)
 
 
 def read_give_back(reply: Reply) -> GivenBack:

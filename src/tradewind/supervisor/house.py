@@ -22,8 +22,9 @@ from typing import IO, Any, Protocol
 import msgspec
 from msgspec import Struct
 
+from tradewind.platform.database import reach
 from tradewind.platform.database.embedded import EmbeddedPostgres
-from tradewind.platform.settings import Settings
+from tradewind.platform.settings import Settings, without_password
 from tradewind.platform.telemetry import logs
 from tradewind.supervisor import processes
 from tradewind.supervisor.children import (
@@ -157,8 +158,11 @@ class House:
         await self._tell(settings)
 
     async def _open_database(self) -> str:
-        if self.settings.database_url:
-            return self.settings.database_url
+        url = self.settings.database_url
+        if url:
+            with self.narrator.step(f"database {without_password(url)}"):
+                await reach.check(url)
+            return url
         with self.narrator.step("PostgreSQL") as step:
             self._database = Database(EmbeddedPostgres.of(self.settings))
             await self._keep(self._database)

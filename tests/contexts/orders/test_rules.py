@@ -148,6 +148,7 @@ def order_row() -> OrderRow:
         payment_status="pending",
         stock_released=False,
         channel="web",
+        imported=False,
         external_id=None,
         fees="[]",
         placed_at=NOW,

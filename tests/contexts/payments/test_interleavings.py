@@ -83,7 +83,10 @@ class Script:
             case "say":
                 self.say(number, 1 + (step.pick % 5 == 0))
             case "repeat":
-                world.follow(*[self.message(number, name) for name in self.behind[number]])
+                names = self.behind[number]
+                if names and step.pick % 3:
+                    names = [names[step.pick % len(names)]]
+                world.follow(*[self.message(number, name) for name in names])
             case "arrive" if self.said:
                 world.record(self.said[step.pick % len(self.said)])
             case "crash":

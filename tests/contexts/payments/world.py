@@ -137,8 +137,9 @@ class World:
             self.refunds[refund_id] = refund
         self.refunds.update(book.refunds_changed)
         changed = {p.payment_id for p in [*book.payments_new, *book.payments_changed]}
-        for row in [*book.operations_changed.values(), *book.refunds_changed.values()]:
-            assert row.payment_id in changed, "guarded by the version of its payment"
+        guarded = {o.payment_id for o in book.operations_changed.values()}
+        guarded |= {r.payment_id for r in book.refunds_changed.values()}
+        assert guarded <= changed, "the version of its payment guards every row"
         self.ledger += book.postings
         self.ended.update(book.ended_now)
         self.events += book.events

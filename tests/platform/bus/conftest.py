@@ -1,6 +1,7 @@
 """A fresh database with the toy context for each test."""
 
 from collections.abc import AsyncIterator
+from uuid import uuid4
 
 import pytest
 import pytest_asyncio
@@ -31,7 +32,9 @@ async def workshop(
 ) -> AsyncIterator[Workshop]:
     """A database of its own, and nodes that look after each other ten times a second."""
     monkeypatch.setattr(members, "TICK_S", 0.1)
-    dsn = await server.create_database(template=toy_template)
+    name = f"toy_{uuid4().hex[:12]}"
+    await server.execute(f"CREATE DATABASE {name} TEMPLATE {toy_template}")
+    dsn = server.dsn_of(name)
     workshop = Workshop(dsn)
     yield workshop
     await workshop.close()

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -409,7 +410,7 @@ KEY = {"idempotency-key": "k-1"}
 
 def hostile(name: str) -> list[dict[str, Any]]:
     """The cases of a file of hostile inputs; skips the test by name where they are not there."""
-    path: Path = read_settings({}).data_folder / "hostile-inputs" / name
+    path: Path = read_settings(os.environ).data_folder / "hostile-inputs" / name
     if not path.exists():
         pytest.skip(f"no {path.name}: set TRADEWIND_DATA to the folder of the large data sets")
     with gzip.open(path) as file:

@@ -190,7 +190,7 @@ def write_letter(
         order_id=message.order_id,
         total_minor=message.total_minor,
         currency=message.currency,
-        shop_url=f"http://{settings.host}:{settings.port}",
+        shop_url=settings.shop_url,
     )
     content = EmailMessage(policy=SMTP_LINES)
     try:

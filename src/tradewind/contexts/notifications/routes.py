@@ -32,9 +32,7 @@ async def get_mailbox(request: Request) -> Answer:
         )
     page = rows[: query.limit]
     people = await node.vault.open(sorted({row.person for row in page}))
-    items = queries.as_mails(
-        page, people, shop_url=f"http://{node.settings.host}:{node.settings.port}"
-    )
+    items = queries.as_mails(page, people, shop_url=node.settings.shop_url)
     more = len(rows) > query.limit
     return Answer(
         body=Mails(items=items, next=encode_cursor(page[-1].message_id) if more else None)

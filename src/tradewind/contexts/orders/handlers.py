@@ -49,15 +49,16 @@ EXTERNAL_IDS = """
 INSERT_ORDERS = """
     INSERT INTO orders.orders (order_id, version, status, currency, subtotal_minor, shipping_minor,
            tax_minor, discount_minor, fees_minor, total_minor, customer, contact, payment_id,
-           channel, credential, external_id, fees, placed_at, decide_before)
+           channel, imported, credential, external_id, fees, placed_at, decide_before)
     SELECT o.order_id, 1, 'placed', o.currency, o.subtotal, o.shipping, o.tax, o.discount, o.fees,
-           o.total, o.customer, o.contact, o.payment_id, o.channel, o.credential, o.external_id,
-           o.fee_list, o.placed_at, $17
+           o.total, o.customer, o.contact, o.payment_id, o.channel, o.imported, o.credential,
+           o.external_id, o.fee_list, o.placed_at, $18
       FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
                   $7::bigint[], $8::bigint[], $9::text[], $10::text[], $11::text[], $12::text[],
-                  $13::text[], $14::text[], $15::text[], $16::timestamptz[])
+                  $13::bool[], $14::text[], $15::text[], $16::text[], $17::timestamptz[])
         AS o (order_id, currency, subtotal, shipping, tax, discount, fees, total, customer,
-              contact, payment_id, channel, credential, external_id, fee_list, placed_at)
+              contact, payment_id, channel, imported, credential, external_id, fee_list,
+              placed_at)
 """
 INSERT_LINES = """
     INSERT INTO orders.lines (order_id, number, sku, title, quantity, unit_price_e4, total_minor)
@@ -115,6 +116,7 @@ def insert(tx: Transaction, placed: Sequence[tuple[PlaceOrder, OrderPlaced]]) ->
         [c.contact for c, _ in placed],
         [c.payment_id for c, _ in placed],
         [e.channel for e in events],
+        [c.imported for c, _ in placed],
         [c.credential for c, _ in placed],
         [c.external_id for c, _ in placed],
         [encode(c.fees).decode() for c, _ in placed],
@@ -138,7 +140,8 @@ def insert(tx: Transaction, placed: Sequence[tuple[PlaceOrder, OrderPlaced]]) ->
 ORDERS = """
     SELECT order_id, version, status, currency, subtotal_minor, shipping_minor, tax_minor,
            discount_minor, fees_minor, total_minor, customer, contact, payment_id, payment_status,
-           stock_released, channel, external_id, fees, placed_at, decide_before, review_before,
+           stock_released, channel, imported, external_id, fees, placed_at, decide_before,
+           review_before,
            decided_at, rejection_code
       FROM orders.orders WHERE order_id = ANY($1::text[])
 """

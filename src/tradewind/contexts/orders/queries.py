@@ -10,7 +10,8 @@ from tradewind.platform.database.transaction import Snapshot
 ONE = """
     SELECT order_id, version, status, currency, subtotal_minor, shipping_minor, tax_minor,
            discount_minor, fees_minor, total_minor, customer, contact, payment_id, payment_status,
-           stock_released, channel, external_id, fees, placed_at, decide_before, review_before,
+           stock_released, channel, imported, external_id, fees, placed_at, decide_before,
+           review_before,
            decided_at, rejection_code
       FROM orders.orders WHERE order_id = $1
 """

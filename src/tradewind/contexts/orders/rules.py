@@ -211,7 +211,7 @@ class Desk:
             total_minor=row.total_minor,
             currency=row.currency,
             customer=row.customer,
-            contact=row.contact,
+            contact=None if row.imported else row.contact,
             confirmed_at=self.now,
         )
         if was_held:
@@ -273,7 +273,7 @@ class Desk:
             reason=reason,
             payment_id=row.payment_id,
             customer=row.customer,
-            contact=row.contact,
+            contact=None if row.imported else row.contact,
             total_minor=row.total_minor,
             currency=row.currency,
             skus=self.skus(order_id),

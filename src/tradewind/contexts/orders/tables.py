@@ -31,6 +31,7 @@ class OrderRow(Struct, kw_only=False):
     payment_status: str
     stock_released: bool
     channel: str
+    imported: bool  # history: nobody is written to about it
     external_id: str | None
     fees: str
     placed_at: datetime

@@ -10,19 +10,21 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import asyncpg
 import structlog
 
 from tradewind.kernel.answers import Pending, Settled
-from tradewind.kernel.messages import Command
+from tradewind.kernel.messages import Command, Decision
 from tradewind.kernel.problems import Problem
 from tradewind.platform.bus import delivery, idempotency
 from tradewind.platform.bus.answers import WaitingRoom
 from tradewind.platform.bus.delivery import Done, Handler, Unit, Workplace
 from tradewind.platform.bus.idempotency import IdempotencyKeyReused
 from tradewind.platform.bus.log import Cause
+from tradewind.platform.database.transaction import StaleRead, Transaction
 from tradewind.platform.telemetry import metrics
 
 logger = structlog.get_logger(__name__)
@@ -111,16 +113,17 @@ class Batcher:
             raise Busy
         waiting = Waiting(command, asyncio.get_running_loop().create_future())
         if key is not None:
+            # Until it is decided, not until its caller goes: a twin must find it.
             self._in_flight[key.scope, key.key] = waiting
+            waiting.future.add_done_callback(partial(self._land, (key.scope, key.key)))
         self.queue.append(waiting)
         if self._worker is None:
             self._worker = asyncio.create_task(self._work())
-        try:
-            # Shielded: a caller that goes away does not take a committed order's answer with it.
-            return await asyncio.shield(waiting.future), waiting.done
-        finally:
-            if key is not None and self._in_flight.get((key.scope, key.key)) is waiting:
-                del self._in_flight[key.scope, key.key]
+        # Shielded: a caller that goes away does not take a committed order's answer with it.
+        return await asyncio.shield(waiting.future), waiting.done
+
+    def _land(self, key: tuple[str, str], future: asyncio.Future[Any]) -> None:
+        del self._in_flight[key]
 
     async def _work(self) -> None:
         # Let everything that is ready to arrive arrive: the first batch after an idle time would
@@ -137,15 +140,16 @@ class Batcher:
         try:
             await self._run(batch, deadline)
         except Exception as error:
-            if len(batch) > 1:
+            # While the database is away there is no point in asking for each half anew.
+            if len(batch) > 1 and not isinstance(error, OutcomeUnknown):
                 middle = len(batch) // 2
                 await self._settle(batch[:middle])
                 await self._settle(batch[middle:])
                 return
-            future = batch[0].future
-            if not future.done():
-                future.set_exception(error)
-                future.exception()  # the caller may have gone; then nobody else reads it
+            for future in (waiting.future for waiting in batch):
+                if not future.done():
+                    future.set_exception(error)
+                    future.exception()  # the caller may have gone; then nobody else reads it
 
     async def _run(self, batch: Sequence[Waiting], deadline: float) -> None:
         live = [w for w in batch if not w.future.done()]
@@ -159,6 +163,12 @@ class Batcher:
                 collisions += 1
                 if len(live) > 1 or collisions > COLLISIONS_MAX:
                     raise
+            except StaleRead as late:
+                # Alone, and round after round somebody was faster. Nothing was done.
+                if len(live) > 1:
+                    raise
+                logger.warning("command.crowded", detail=str(late))
+                raise Busy from late
             except delivery.PASSING as fault:
                 kind = "conflict" if delivery.is_conflict(fault) else "connection"
                 metrics.BATCH_RETRIES.labels(type(live[0].command).__name__, kind).inc()
@@ -169,6 +179,12 @@ class Batcher:
                     raise OutcomeUnknown from fault
                 await asyncio.sleep(0.05)
                 live = [w for w in live if not w.future.done()]
+
+    async def _decide(self, tx: Transaction, commands: Sequence[Any]) -> Decision:
+        """The handler, held to its word before anything is committed."""
+        decision = await self.handler(tx, commands)
+        assert len(decision.outcomes) == len(commands), "one outcome per command"
+        return decision
 
     async def _once(self, batch: Sequence[Waiting]) -> None:
         """Look the keys up, run what is new, tell everybody."""
@@ -197,7 +213,7 @@ class Batcher:
             self.workplace,
             Unit(
                 context=self.context,
-                handler=self.handler,
+                handler=self._decide,
                 messages=commands,
                 causes=causes(commands),
                 keyed=bool(keyed),
@@ -207,7 +223,6 @@ class Batcher:
         )
         metrics.COMMANDS.labels(name, metrics.worker()).inc(len(fresh))
         metrics.QUEUE_LENGTH.labels(name).set(len(self.queue))
-        assert len(done.decision.outcomes) == len(fresh), "one outcome per command"
         for index, waiting in enumerate(fresh):
             settled: Settled | None = done.settled.get(index)
             tell(waiting, settled or done.decision.outcomes[index], done)

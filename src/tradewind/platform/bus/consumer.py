@@ -10,16 +10,23 @@ import asyncio
 import random
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import structlog
 
-from tradewind.kernel.messages import NOTHING, Decision, Delivered, Event, Position
+from tradewind.kernel.messages import (
+    NOTHING,
+    PARTITIONS,
+    Decision,
+    Delivered,
+    Event,
+    Position,
+)
 from tradewind.platform.bus import dead_letters, delivery
 from tradewind.platform.bus.delivery import Fence, Handler, Unit, Workplace
 from tradewind.platform.bus.log import Cause, Vocabulary
-from tradewind.platform.database.transaction import LeaseLost, Transaction
+from tradewind.platform.database.transaction import LeaseLost, StaleRead, Transaction
 from tradewind.platform.telemetry import metrics
 
 logger = structlog.get_logger(__name__)
@@ -29,6 +36,10 @@ QUEUE_MAX = 4_096
 ATTEMPTS_MAX = 3  # of one message alone, before it is dead
 BACKOFF_S_MAX = 2.0
 WHOLE = -1  # the partition of a consumer that takes the log as a whole
+
+
+class Undecodable(Exception):
+    """What stands in the log does not have the form that its type has today."""
 
 
 class Held:
@@ -69,6 +80,7 @@ class Work:
         self.whole = whole
         self.raw = raw  # the handler is given `Delivered`, not the event inside
         self.held: dict[int, Held] = {}
+        self.working: dict[int, Held] = {}  # the leases that the batch at work was taken under
         self.queue: deque[Delivered] = deque()
         self.blocked: set[str] = set()
         self.bell = asyncio.Event()
@@ -76,6 +88,10 @@ class Work:
         self.behind = False  # some partition waits for the reader to come back
         self.call_reader: Callable[[], None] = lambda: None
         self.lost: Callable[[], None] = lambda: None
+
+    def slot_of(self, message: Delivered) -> int:
+        """The offset row a message counts under."""
+        return self.slot(message.partition)
 
     def slot(self, partition: int) -> int:
         """The offset row a partition counts under."""
@@ -132,10 +148,11 @@ class Work:
             batch = [self.queue[index] for index in range(size)]
             if not batch:
                 return 0
+            self.working = {slot: self.held[slot] for slot in map(self.slot_of, batch)}
             try:
                 await self.deliver(batch)
             except LeaseLost as lost:
-                self.let_go({self.slot(message.partition) for message in batch})
+                self.let_go(p for p, held in self.working.items() if self.held.get(p) is held)
                 logger.warning("bus.lease_lost", consumer=self.name, detail=str(lost))
                 self.lost()
                 return 0
@@ -207,7 +224,11 @@ class Work:
             if dead is not None:
                 dead_letters.park(tx, self.name, live, state="dead", error=dead)
 
-        fence = self.fence(batch)
+        if handler is self.handler and not self.raw:
+            for message in live:
+                if message.event is None:
+                    raise Undecodable(f"{message.type} {message.id} cannot be decoded")
+        fence = self.fence({self.slot_of(m): m.position for m in batch})
         await delivery.run(
             self.workplace,
             Unit(
@@ -221,19 +242,19 @@ class Work:
             ),
         )
         for partition, after in zip(fence.partitions, fence.after, strict=True):
-            self.held[partition].committed = after
-        for _ in batch:
+            self.working[partition].committed = after
+        # What was let go while we committed has left the queue already, and where it was taken
+        # again the queue holds other messages: only this batch's own leave it, by identity.
+        done = set(map(id, batch))
+        while self.queue and id(self.queue[0]) in done:
             self.queue.popleft()
         metrics.BUS_EVENTS.labels(self.name, metrics.worker()).inc(len(live))
 
-    def fence(self, batch: Sequence[Delivered]) -> Fence:
-        """The offsets this batch moves: per partition to its last event."""
-        after: dict[int, Position] = {}
-        for message in batch:
-            after[self.slot(message.partition)] = message.position
+    def fence(self, after: Mapping[int, Position]) -> Fence:
+        """Move these offsets, if the leases are still those that the work began under."""
         partitions = sorted(after)
         for partition in partitions:
-            if partition not in self.held:
+            if self.held.get(partition) is not self.working[partition]:
                 raise LeaseLost(f"partition {partition} was given up")
         return Fence(
             consumer=self.name,
@@ -257,11 +278,14 @@ class Work:
         self.queue = deque(m for m in self.queue if self.slot(m.partition) not in gone)
 
     async def retry(self, vocabulary: Vocabulary) -> int:
-        """Try the dead letters that somebody asked for, oldest first; how many went through."""
+        """Try the letters of keys without a dead one, oldest first; how many went through."""
         through = 0
         async with self.gate:
+            self.working = dict(self.held)
+            partitions = list(self.held)
+            if self.whole:
+                partitions = list(range(PARTITIONS)) if self.held else []
             async with self.workplace.pool.lend("tradewind_bus") as connection:
-                partitions = list(range(16)) if self.whole else list(self.held)
                 rows = await dead_letters.retries(connection, self.name, partitions)
             stuck: set[str] = set()
             for message in map(vocabulary.decode, rows):
@@ -271,8 +295,8 @@ class Work:
                     through += 1
                 else:
                     stuck.add(message.key)
-            if rows:
-                await self.load_blocked()
+            # Also where nothing ran: somebody may have dropped the only letter of a key.
+            self.blocked = await self.waiting_keys()
         return through
 
     async def retry_one(self, message: Delivered) -> bool:
@@ -281,11 +305,20 @@ class Work:
         async def nothing(tx: Transaction, messages: Sequence[Any]) -> Decision:
             return NOTHING
 
+        async def handle(tx: Transaction, messages: Sequence[Any]) -> Decision:
+            if message.event is None and not self.raw:
+                raise Undecodable(f"{message.type} {message.id} cannot be decoded")
+            return await self.handler(tx, messages)
+
+        # The offset stays where it is, but must still be there, and ours.
+        slot = self.slot_of(message)
+        fence = self.fence({slot: self.working[slot].committed})
         unit = Unit(
             context=self.context,
-            handler=self.handler,
+            handler=handle,
             messages=[message if self.raw else message.event],
             causes={message.key: Cause(message.reference, message.trace)},
+            fence=fence,
             extra=lambda tx: dead_letters.remove(tx, self.name, message.position),
         )
         try:
@@ -293,21 +326,33 @@ class Work:
             return True
         except (LeaseLost, *delivery.PASSING):
             raise
+        except StaleRead as late:
+            # Somebody dropped the letter, or is always faster: the next look will tell.
+            logger.warning("bus.retry_late", consumer=self.name, key=message.key, detail=str(late))
+            return False
         except Exception as error:
             text = "".join(traceback.format_exception(error))
             again = Unit(
                 context=self.context,
                 handler=nothing,
                 messages=[],
-                extra=lambda tx: dead_letters.park(
-                    tx, self.name, [message], state="dead", error=text
-                ),
+                fence=fence,
+                extra=lambda tx: dead_letters.bury_again(tx, self.name, message.position, text),
             )
             await delivery.run(self.workplace, again)
             return False
 
-    async def load_blocked(self) -> None:
-        """Read anew which keys wait behind a dead letter."""
+    async def learn_blocked(self) -> None:
+        """Learn which keys wait behind a dead letter, when a partition is taken over.
+
+        A batch of other partitions may bury one of its own meanwhile, so nothing is forgotten
+        here; a key that waits for nothing any more is freed by the next `retry`.
+        """
+        self.blocked |= await self.waiting_keys()
+
+    async def waiting_keys(self) -> set[str]:
+        """The keys of which something waits."""
         async with self.workplace.pool.lend("tradewind_bus") as connection:
-            self.blocked = await dead_letters.blocked_keys(connection, self.name)
-        metrics.DEAD_LETTERS.labels(self.name).set(len(self.blocked))
+            keys = await dead_letters.blocked_keys(connection, self.name)
+        metrics.DEAD_LETTERS.labels(self.name).set(len(keys))
+        return keys

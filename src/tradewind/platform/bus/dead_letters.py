@@ -1,8 +1,8 @@
 """Messages that could not be handled, and the later ones of their keys, in order.
 
 A dead letter blocks its key for its consumer only. Whatever comes for that key is *parked* behind
-it, so that nothing overtakes. Retrying runs dead and parked ones in the order of the log and frees
-the key when all are through; dropping the dead one lets the parked ones run.
+it, so that nothing overtakes. A key with letters of which none is dead runs, in the order of the
+log: so asking for a retry is to say that the dead one is not dead, and dropping it frees the rest.
 """
 
 from collections.abc import Sequence
@@ -52,12 +52,30 @@ def park(
         PARK,
         consumer,
         state,
-        error[:ERROR_CHARACTERS_MAX],
+        storable(error),
         1 if state == "dead" else 0,
         [message.position.xid for message in messages],
         [message.position.number for message in messages],
         [message.key for message in messages],
     )
+
+
+def storable(error: str) -> str:
+    """An error's text as PostgreSQL takes it: no NUL, no lone surrogate, its last characters."""
+    text = error.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
+    return text[-ERROR_CHARACTERS_MAX:]
+
+
+# An update: a letter that somebody dropped meanwhile stays dropped.
+BURY_AGAIN = """
+    UPDATE bus.dead_letters SET state = 'dead', error = $4, attempts = attempts + 1, at = now()
+     WHERE consumer = $1 AND xid = $2::text::xid8 AND number = $3
+"""
+
+
+def bury_again(tx: Transaction, consumer: str, position: Position, error: str) -> None:
+    """Queue that a letter failed once more."""
+    tx.write(BURY_AGAIN, consumer, str(position.xid), position.number, storable(error))
 
 
 REMOVE = """
@@ -83,14 +101,15 @@ RETRIES = """
     SELECT 0::bigint, l.xid::text::bigint, l.number, l.partition, l.source, l.type, l.subject,
            l.sequence, l.at, l.body
       FROM bus.dead_letters d JOIN bus.log l ON l.xid = d.xid AND l.number = d.number
-     WHERE d.consumer = $1 AND l.partition = ANY($2::smallint[]) AND d.key IN (
-           SELECT key FROM bus.dead_letters WHERE consumer = $1 AND state = 'retry')
+     WHERE d.consumer = $1 AND l.partition = ANY($2::smallint[]) AND NOT EXISTS (
+           SELECT 1 FROM bus.dead_letters b
+            WHERE b.consumer = $1 AND b.key = d.key AND b.state = 'dead')
      ORDER BY d.xid, d.number LIMIT $3
 """
 
 
 async def retries(connection: Connection, consumer: str, partitions: Sequence[int]) -> list[LogRow]:
-    """Everything that waits under the keys somebody asked to retry, in the order of the log."""
+    """Everything that waits under keys without a dead letter, in the order of the log."""
     rows = await connection.fetch(RETRIES, consumer, list(partitions), RETRIED_AT_ONCE_MAX)
     return [LogRow(*row) for row in rows]
 
@@ -117,11 +136,8 @@ ASK_RETRY = """
      WHERE state = 'dead' AND ($1::text IS NULL OR consumer = $1) AND ($2::text IS NULL OR key = $2)
 """
 DROP = """
-    WITH gone AS (DELETE FROM bus.dead_letters
-                   WHERE state IN ('dead', 'retry') AND consumer = $1 AND key = $2
-                   RETURNING consumer, key)
-    UPDATE bus.dead_letters d SET state = 'retry'
-      FROM gone WHERE d.consumer = gone.consumer AND d.key = gone.key AND d.state = 'parked'
+    DELETE FROM bus.dead_letters
+     WHERE state IN ('dead', 'retry') AND consumer = $1 AND key = $2
 """
 
 

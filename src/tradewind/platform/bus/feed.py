@@ -84,12 +84,13 @@ async def page(
 ) -> FeedPage:
     """The events behind a position, at most `limit`, of these sources or of all."""
     scanned = limit if sources is None else SCANNED_MAX
+    # Asked first: what is numbered after this is not passed over by a page that did not see it.
+    last = await connection.fetchval(LAST)
     rows = await connection.fetch(PAGE, after, scanned, sources, limit)
     if rows and (len(rows) == limit or sources is None):
         reached = rows[-1]["position"]
     else:
-        reached = min(after + scanned, await connection.fetchval(LAST))
-        reached = max(reached, after)
+        reached = max(after, min(after + scanned, last), rows[-1]["position"] if rows else 0)
     return FeedPage(items=[cloud_event(row) for row in rows], next=encode_cursor(reached))
 
 

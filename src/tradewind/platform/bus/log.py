@@ -9,11 +9,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
+import structlog
 from msgspec import Raw, Struct
 
 from tradewind.kernel.messages import Delivered, Event, Position, partition_of
 from tradewind.platform.database.pool import Connection
 from tradewind.platform.database.transaction import Transaction
+
+logger = structlog.get_logger(__name__)
 
 # One read serves every consumer of the process: 500 rows are about 250 kB and 3 ms of decoding.
 READ_ROWS_MAX = 500
@@ -138,10 +141,17 @@ class Vocabulary:
         self._decoders = {name: msgspec.json.Decoder(event) for name, event in self.known.items()}
 
     def decode(self, row: LogRow) -> Delivered:
-        """A row as what a consumer is handed."""
-        body = decode_body(row.body)
+        """A row as what a consumer is handed; without its event where that cannot be decoded."""
         decoder = self._decoders.get(row.type)
         assert row.xid is not None and row.at is not None
+        body, event = Body(data=Raw(b"null")), None
+        try:
+            body = decode_body(row.body)
+            event = decoder.decode(body.data) if decoder else None
+        except msgspec.DecodeError as error:
+            logger.error(
+                "bus.undecodable", subject=row.subject, sequence=row.sequence, error=str(error)
+            )
         return Delivered(
             source=row.source,
             type=row.type,
@@ -151,6 +161,6 @@ class Vocabulary:
             partition=row.partition,
             position=Position(row.xid, row.number),
             key=body.key or row.subject,
-            event=decoder.decode(body.data) if decoder else None,
+            event=event,
             trace=body.trace,
         )

@@ -92,7 +92,7 @@ class Members:
         *,
         lease_s: float,
         heard: Callable[[str], None],
-        passed: Callable[[], Position],
+        passed: Callable[[int], Position],
     ) -> None:
         self.pool = pool
         self.clock = clock
@@ -150,6 +150,16 @@ class Members:
         if self._session is not None and not self._session.is_closed():
             return self._session
         session = await self.pool.connect(name="tradewind keeper")
+        try:
+            await self.enter(session)
+        except BaseException:
+            session.terminate()
+            raise
+        self._session = session
+        return session
+
+    async def enter(self, session: Connection) -> None:
+        """Make ourselves known in a new session."""
         await session.execute("SET ROLE tradewind_bus")
         names = sorted(self.works)
         self.id = await session.fetchval(JOIN, f"{os.uname().nodename}:{os.getpid()}", names)
@@ -159,8 +169,6 @@ class Members:
         wanted = [(n, p) for n in names for p in slots(self.works[n])]
         await session.execute(MAKE_OFFSETS, [n for n, _ in wanted], [p for _, p in wanted])
         await session.execute("SELECT pg_notify($1, '')", MEMBERS_CHANNEL)
-        self._session = session
-        return session
 
     def _on_notify(self, connection: Any, pid: int, channel: str, payload: str) -> None:
         if channel == MEMBERS_CHANNEL:
@@ -187,22 +195,22 @@ class Members:
         names, partitions = zip(*take, strict=True)
         rows = await session.fetch(TAKE, self.id, list(names), list(partitions))
         for name in {row["consumer"] for row in rows}:
-            await self.works[name].load_blocked()
+            await self.works[name].learn_blocked()
         for row in rows:
             work = self.works[row["consumer"]]
             work.hold(row["partition"], Position(row["xid"], row["number"]), row["epoch"])
 
     async def follow(self, session: Connection) -> None:
         """Move the offsets of idle consumers up to what the reader has passed."""
-        passed = self.passed()
+        passed = {p: self.passed(p) for p in (WHOLE, *range(PARTITIONS))}
         moved: list[tuple[Any, ...]] = []
         for name, work in self.works.items():
             if work.queue or work.behind or work.gate.locked():
                 continue
             moved += [
-                (name, p, h.epoch, h.committed.xid, h.committed.number, passed.xid, passed.number)
+                (name, p, h.epoch, *place(h.committed), *place(passed[p]))
                 for p, h in work.held.items()
-                if h.committed < passed and h.seen <= h.committed
+                if h.committed < passed[p] and h.seen <= h.committed
             ]
         if not moved:
             return
@@ -222,8 +230,8 @@ class Members:
                 done = await session.fetch(FOLLOW, *columns)
                 for row in done:
                     held = self.works[row["consumer"]].held[row["partition"]]
-                    held.committed = passed
-                    held.seen = max(held.seen, passed)
+                    held.committed = passed[row["partition"]]
+                    held.seen = max(held.seen, held.committed)
         finally:
             for gate in gates:
                 gate.release()
@@ -254,23 +262,45 @@ class Members:
             session.terminate()
 
 
-# Served by the primary key: sixteen rows a consumer.
+# Served by the primary keys of both: sixteen offsets, and the rows of a transaction or two. An offset
+# in the middle of a transaction's events has not passed it; where none of the rest is for the
+# consumer it has, even if its offset follows later.
 BEHIND = """
-    SELECT count(*) FROM bus.offsets o
-      JOIN unnest($2::smallint[], $3::bigint[]) AS w (partition, xid)
-        ON o.partition = w.partition OR o.partition = $4
-     WHERE o.consumer = ANY($1) AND o.xid < w.xid::text::xid8
+    SELECT EXISTS (
+      SELECT 1 FROM bus.offsets o
+        JOIN unnest($2::smallint[], $3::bigint[]) AS w (partition, xid)
+          ON o.partition = w.partition OR o.partition = $4
+        JOIN bus.log l ON l.xid = w.xid::text::xid8 AND l.partition = w.partition
+       WHERE o.consumer = $1 AND (l.xid, l.number) > (o.xid, o.number)
+         AND ($5::text[] IS NULL OR l.type = ANY($5)))
 """
 
 
 async def behind(
-    connection: Connection, consumers: Sequence[str], written: Mapping[int, int]
+    connection: Connection,
+    consumer: str,
+    types: frozenset[str] | None,
+    written: Mapping[int, int],
 ) -> bool:
-    """Whether one of these consumers has yet to pass what was written (partition -> xid)."""
-    count = await connection.fetchval(
-        BEHIND, list(consumers), list(written), list(written.values()), WHOLE
+    """Whether a consumer has yet to handle what was written (partition -> xid) and is for it.
+
+    `types`: those it listens to; None where that is not known here.
+    """
+    return bool(
+        await connection.fetchval(
+            BEHIND,
+            consumer,
+            list(written),
+            list(written.values()),
+            WHOLE,
+            None if types is None else list(types),
+        )
     )
-    return bool(count)
+
+
+def place(position: Position) -> tuple[int, int]:
+    """A position as two columns."""
+    return position.xid, position.number
 
 
 def slots(work: Work) -> list[int]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from tradewind.kernel.messages import START, Delivered
+from tradewind.kernel.messages import START, Delivered, Position
 from tradewind.platform.bus import delivery, log
 from tradewind.platform.bus.consumer import Work
 from tradewind.platform.bus.log import LogRow, Vocabulary
@@ -79,16 +79,22 @@ class Reader:
         async with self.pool.lend("tradewind_bus") as connection:
             rows, cursor = await log.read(connection, self.cursor)
         for row in rows:
-            if row.partition in self.halted or not self.follows(row):
-                continue
-            self.hand_out(self.vocabulary.decode(row))
+            follows = row.partition not in self.halted and self.follows(row)
+            self.hand_out(self.vocabulary.decode(row), follows=follows)
         self.cursor = cursor
         return len(rows)
 
-    def hand_out(self, message: Delivered) -> None:
-        """Offer an event to each consumer."""
+    def hand_out(self, message: Delivered, *, follows: bool) -> None:
+        """Offer an event to each consumer. Behind a gap only to those that take the log as a whole:
+        they number or copy what is there, and stopping them would stop every partition.
+        """
         for work in self.works:
-            work.offer(message)
+            if follows or work.whole:
+                work.offer(message)
+
+    def passed(self, partition: int) -> Position:
+        """Up to where a partition has been handed out; a halted one stays where it was."""
+        return START if partition in self.halted else self.cursor
 
     def follows(self, row: LogRow) -> bool:
         """Whether this fact is the next one of its subject; a gap or a step back halts.
@@ -118,10 +124,16 @@ class Reader:
     def come_back(self) -> None:
         """Go back for consumers that got a partition, or have room again."""
         behind = [work for work in self.works if work.behind]
-        for work in behind:
-            wanted = work.wants_from()
-            if wanted is not None:
-                self.cursor = min(self.cursor, wanted)
+        wanted = [place for work in behind if (place := work.wants_from()) is not None]
+        if not wanted:
+            return
+        if any(held.ready for work in self.works for held in work.held.values()):
+            self.cursor = min(self.cursor, *wanted)
+        else:
+            # Nobody follows us: begin where the first one wants to, also if that is further on
+            # (a start does not read the whole log). What lies between was for others to watch.
+            self.cursor = min(wanted)
+            self._sequences.clear()
         for work in behind:
             if work.wants_from() is not None:
                 work.resume(self.cursor)

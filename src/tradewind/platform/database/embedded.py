@@ -98,6 +98,16 @@ class EmbeddedDatabaseError(Exception):
         )
 
 
+class NotRunning(Exception):
+    """The embedded server of a home is needed and not running; the text says what to do."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(
+            f"Tradewind does not run on {home}. Start it with `tradewind up` in another terminal, "
+            "or set TRADEWIND_HOME or TRADEWIND_DATABASE_URL to where it runs."
+        )
+
+
 class EmbeddedPostgres:
     """One PostgreSQL server on one data folder.
 
@@ -419,8 +429,16 @@ class EmbeddedPostgres:
 
 
 def database_url(settings: Settings) -> str:
-    """Where the platform's database is: the one that was set, else the embedded one of the home."""
-    return settings.database_url or EmbeddedPostgres.of(settings).dsn
+    """Where the platform's database is: the one that was set, else the embedded one of the home.
+
+    Raises `NotRunning` when that is not running.
+    """
+    if settings.database_url:
+        return settings.database_url
+    server = EmbeddedPostgres.of(settings)
+    if server.pid is None:
+        raise NotRunning(settings.home)
+    return server.dsn
 
 
 def program(name: str) -> Path:

@@ -76,6 +76,7 @@ async def apply(connection: Connection, sources: Sequence[SchemaSource]) -> list
     applied: list[str] = []
     await ensure_role(connection, "tradewind_context")
     for source in sources:
+        await ensure_role(connection, f"tradewind_{source.schema}")
         for path in sorted(source.folder.glob(FILE_PATTERN)):
             text = path.read_text(encoding="utf-8")
             digest = hashlib.sha256(text.encode()).hexdigest()
@@ -120,9 +121,8 @@ async def ensure_role(connection: Connection, role: str) -> None:
 
 
 async def ensure_schema(connection: Connection, source: SchemaSource) -> None:
-    """The schema, its role and, for a context, its table of idempotency keys."""
+    """The schema and, for a context, its table of idempotency keys. The role is there."""
     role = f"tradewind_{source.schema}"
-    await ensure_role(connection, role)
     await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {source.schema}")
     if source.is_context:
         await connection.execute(f"GRANT tradewind_context TO {role}")

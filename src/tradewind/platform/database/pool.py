@@ -57,6 +57,11 @@ class Pool:
         try:
             connection = await self._take(role)
             yield connection
+        except asyncio.CancelledError:
+            # Torn out of a statement: what the connection is in the middle of is not known here.
+            if connection is not None:
+                connection.terminate()
+            raise
         finally:
             if connection is not None:
                 await self._give_back(role, connection)
@@ -71,18 +76,21 @@ class Pool:
                     return connection
                 self._open -= 1
                 break
+        connection = None
         if self._open >= self.connections_max and idle:
             _, connection = idle.pop(0)  # the coldest
-            if not connection.is_closed():
-                await self._speak_as(connection, role)
-                return connection
-            self._open -= 1
-        self._open += 1
+            if connection.is_closed():
+                self._open -= 1
+                connection = None
+        if connection is None:
+            self._open += 1
         try:
-            connection = await self.connect()
+            connection = connection or await self.connect()
             await self._speak_as(connection, role)
         except BaseException:
             self._open -= 1
+            if connection is not None:
+                connection.terminate()
             raise
         return connection
 

@@ -50,23 +50,28 @@ class Snapshot:
 
     def __init__(self, connection: Connection, now: datetime) -> None:
         self._connection = connection
+        self._touched = False
         self.now = now  # the database's clock, as this process follows it; UTC
 
     async def fetch(self, sql: str, *args: Any, into: type[Row]) -> list[Row]:
         """All rows, each as `into`: the columns in the order of the Struct's fields."""
+        self._touched = True
         return [into(*row) for row in await self._connection.fetch(sql, *args)]
 
     async def fetch_one(self, sql: str, *args: Any, into: type[Row]) -> Row | None:
         """The first row as `into`, or None."""
+        self._touched = True
         row = await self._connection.fetchrow(sql, *args)
         return None if row is None else into(*row)
 
     async def fetch_values(self, sql: str, *args: Any) -> list[Any]:
         """The first column of all rows."""
+        self._touched = True
         return [row[0] for row in await self._connection.fetch(sql, *args)]
 
     async def fetch_value(self, sql: str, *args: Any) -> Any:
         """The first column of the first row, or None."""
+        self._touched = True
         return await self._connection.fetchval(sql, *args)
 
 
@@ -87,11 +92,11 @@ class Transaction(Snapshot):
         self.settings = settings
         self.writes: list[Write] = []
         self.locked = False
-        self._touched = False
 
     async def lock(self, kind: str, names: Iterable[str]) -> None:
         """Hold every (kind, name) until the commit, taken in one global order. Must come first."""
-        assert not self._touched, "lock() is the first call of a unit of work"
+        assert not self._touched, "lock() is the first call of a unit of work, and called once"
+        self._touched = True
         numbers = sorted({lock_number(kind, name) for name in names})
         if not numbers:
             return
@@ -103,11 +108,6 @@ class Transaction(Snapshot):
             + ",".join(map(str, numbers))
             + "}'::bigint[]) n"
         )
-
-    async def fetch(self, sql: str, *args: Any, into: type[Row]) -> list[Row]:
-        """See `Snapshot.fetch`."""
-        self._touched = True
-        return await super().fetch(sql, *args, into=into)
 
     def write(self, sql: str, *args: Any, expect: int | None = None, guard: str = "expect") -> None:
         """Queue one INSERT, UPDATE or DELETE; with `expect`, exactly that many rows must be hit.

@@ -54,7 +54,7 @@ from tradewind.platform.gateway.receiving import (
 )
 from tradewind.platform.gateway.request import Request
 from tradewind.platform.security.authentication import Credential
-from tradewind.platform.telemetry import metrics
+from tradewind.platform.telemetry import logs, metrics
 
 if TYPE_CHECKING:
     from tradewind.platform.node import Node
@@ -148,7 +148,10 @@ class Application:
         heads: list[Header] = scope["headers"]
         headers = dict(heads)
         begun = trace.begin(headers.get(b"traceparent"))
-        extra: list[Header] = [(b"x-request-id", request_id(headers, begun))]
+        asked = request_id(headers, begun)
+        extra: list[Header] = [(b"x-request-id", asked)]
+        # Each request is a task of its own, so this ends with it.
+        logs.bind(request_id=asked.decode(), trace_id=begun.trace_id)
         table = self._tables.get(scope["method"])
         found = table.find(scope["path"], scope.get("raw_path")) if table is not None else None
         endpoint = found[0] if found is not None else None
@@ -323,7 +326,6 @@ def failed(error: Exception, method: str, endpoint: Endpoint | None, trace_id: s
     """The answer to a request that met a bug: what happened goes to the log, its id goes out."""
     logger.error(
         "gateway.failed",
-        trace_id=trace_id,
         method=method,
         route=endpoint.route.path if endpoint else UNROUTED,
         exc_info=error,

@@ -16,6 +16,7 @@ CREATE TABLE orders.orders (
   payment_status   text        NOT NULL DEFAULT 'pending' COLLATE "C",
   stock_released   boolean     NOT NULL DEFAULT false,
   channel          text        NOT NULL,
+  imported         boolean     NOT NULL,
   credential       text        COLLATE "C",
   external_id      text        COLLATE "C",
   fees             text        NOT NULL DEFAULT '[]',

@@ -193,7 +193,7 @@ def refund_decided(book: Book, case: Case, operation: Operation) -> None:
     else:
         refund.status = "refused"
         reason = operation.reason or "refused"
-        if False:
+        if not refund.asked:
             payment.halted = f"refund refused: {reason}"
         book.announce(case, facts.RefundRefused, reason=reason, **details)
     if refund.asked:

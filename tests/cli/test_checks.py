@@ -1,0 +1,85 @@
+"""`tradewind check invariants`: the exit code is the verdict."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+import pytest_asyncio
+import typer
+from click.testing import Result
+from typer.testing import CliRunner
+
+from tradewind.cli import checks
+from tradewind.testing.database import TestServer
+from tradewind.testing.shop import Shop, SimulatorProcess
+
+app = typer.Typer()
+app.add_typer(checks.check, name="check")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def sold(server: TestServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
+    """A shop with one order, and a provider that knows no other shop."""
+    simulator = SimulatorProcess(tmp_path_factory.mktemp("simulator"))
+    simulator.start()
+    dsn = await server.create_database()
+    shop = Shop(dsn, tmp_path_factory.mktemp("shop"), simulator.url)
+    await shop.start()
+    await shop.given_product("MUG", on_hand=10)
+    await shop.until_idle()
+    order = await shop.place(("MUG", 2))
+    assert order.status == 201, order.raw
+    await shop.until(order.json["id"], payment="captured")
+    yield shop
+    await shop.stop()
+    await server.drop_database(dsn)
+    simulator.stop()
+
+
+async def check(shop: Shop, **environment: str) -> Result:
+    assert shop.settings.database_url and shop.settings.simulator_url
+    told = {
+        "TRADEWIND_DATABASE_URL": shop.settings.database_url,
+        "TRADEWIND_SIMULATOR_URL": shop.settings.simulator_url,
+        **environment,
+    }
+    arguments = ["check", "invariants", "--wait", "10"]
+    return await asyncio.to_thread(lambda: CliRunner().invoke(app, arguments, env=told))
+
+
+async def test_a_shop_in_order_leaves_with_0(sold: Shop) -> None:
+    result = await check(sold)
+    assert result.exit_code == 0, result.output
+    assert "BROKEN" not in result.stdout
+    assert "invariants hold." in result.stdout
+    assert "The provider recorded 2 operations" in result.stdout
+
+
+async def test_what_is_broken_is_named_and_leaves_with_1(sold: Shop) -> None:
+    assert sold.settings.database_url is not None
+    connection = await asyncpg.connect(sold.settings.database_url)
+    await connection.execute("UPDATE inventory.stock SET reserved = reserved + 1")
+    try:
+        result = await check(sold)
+    finally:
+        await connection.execute("UPDATE inventory.stock SET reserved = reserved - 1")
+        await connection.close()
+    assert result.exit_code == 1
+    assert (
+        "BROKEN: units reserved are the sum of living reservations: MUG at main: "
+        "reserved 3, reservations add up to 2"
+    ) in result.stdout
+    assert "NOT PROVED" in result.stdout
+
+
+async def test_without_the_providers_record_nothing_is_proved(sold: Shop) -> None:
+    result = await check(sold, TRADEWIND_SIMULATOR_URL="http://127.0.0.1:9")
+    assert result.exit_code == 2
+    assert "provider's record cannot be read" in result.stderr
+
+
+async def test_without_a_database_it_says_so(sold: Shop) -> None:
+    result = await check(sold, TRADEWIND_DATABASE_URL="postgresql://127.0.0.1:9/nothing")
+    assert result.exit_code == 2
+    assert "The database cannot be read" in result.stderr

@@ -1,0 +1,269 @@
+"""Published naughty strings in every text field, JSON documents as every body.
+
+Needs TRADEWIND_DATA. What is stored comes back unchanged, everything else is refused with a 4xx;
+nobody meets a bug.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import pytest_asyncio
+from hostile import (
+    ADDRESS,
+    BODIES,
+    ORDER,
+    PRICE,
+    ROUTES,
+    WatchedShop,
+    address_of,
+    all_of,
+    body_routes,
+    check_harmless,
+    documents,
+    naughty,
+    query_fields,
+    say,
+    text_fields,
+    watched_shop,
+    with_value,
+)
+
+from tradewind.kernel.ids import new_id
+from tradewind.testing.database import TestServer
+
+# Every field meets every fifth string, each string every fifth field; the fields that keep free
+# text meet all of them in the tests about what comes back.
+SHARE = 5
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def shop(
+    server: TestServer, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[WatchedShop]:
+    """One shop for everything here."""
+    async with watched_shop(server, tmp_path_factory.mktemp("hostile")) as shop:
+        yield shop
+
+
+def dealt(places: list[Any]) -> list[tuple[Any, str]]:
+    """Places and strings, each place with its share of the strings."""
+    texts = naughty()
+    return [
+        (place, text)
+        for p, place in enumerate(places)
+        for t, text in enumerate(texts)
+        if (p + t) % SHARE == 0
+    ]
+
+
+async def test_in_every_text_field_of_every_body(shop: WatchedShop) -> None:
+    """One field at a time, the rest of the body as it should be."""
+    places = [(route, path) for route in body_routes() for path in text_fields(route)]
+    assert len(places) > 60
+
+    async def one(case: Any) -> int:
+        (route, path), text = case
+        body = with_value(BODIES[route.method, route.path], path, text)
+        reply = await say(shop, route, body)
+        return check_harmless(reply, (route.path, path, text)).status
+
+    statuses = await all_of(dealt(places), one)
+    assert {422, 201, 200} <= set(statuses) <= {200, 201, 202, 400, 402, 403, 404, 409, 422}
+
+
+FREE = [
+    ("email", 254),
+    ("external_id", 100),
+    ("customer_ref", 100),
+    ("channel", 50),
+    *((f"shipping_address.{name}", 100) for name in ("name", "line1", "line2", "city", "region")),
+    ("shipping_address.postal_code", 20),
+    ("shipping_address.phone", 40),
+]
+
+
+async def test_an_order_gives_back_what_it_was_told(shop: WatchedShop) -> None:
+    """All its free texts at once; refused as a whole, or stored to the last character."""
+
+    async def one(case: tuple[int, str]) -> bool:
+        number, text = case
+        body: dict[str, Any] = {**ORDER, "shipping_address": dict(ADDRESS)}
+        for name, length_max in FREE:
+            path = tuple(name.split("."))
+            told = text[:length_max] or "x"
+            if name == "email":
+                told = f"{number}-{''.join(text.split())[:60].replace('@', '')}@example.com"
+            if name == "external_id":
+                told = f"{number} {text}"[:100]
+            body = with_value(body, path, told)
+        reply = check_harmless(await say(shop, ORDERS, body), text)
+        if reply.status != 202:
+            assert reply.status == 422, (text, reply.raw)
+            assert reply.json["errors"], text
+            return False
+        shown = await shop.read_order(reply.json["id"])
+        for name, _ in FREE:
+            wanted, found = body, shown
+            for step in name.split("."):
+                wanted, found = wanted[step], found[step]
+            assert found == wanted, (name, text)
+        listed = await shop.admin("GET", f"/v1/orders?email={quote(body['email'], safe='')}")
+        assert [order["id"] for order in listed.json["items"]] == [reply.json["id"]], text
+        return True
+
+    taken = await all_of(list(enumerate(naughty())), one)
+    assert taken.count(True) > 0.8 * len(taken)
+
+
+async def test_a_product_gives_back_what_it_was_told(shop: WatchedShop) -> None:
+    """Title, description, category, attributes, and the external id in the path."""
+
+    async def one(case: tuple[int, str]) -> bool:
+        number, text = case
+        path = f"/v1/products/{quote(f'{number} {text}'[:90], safe='')}"
+        body = {
+            "title": text[:300] or "x",
+            "description": text,
+            "variants": [{"sku": f"naughty-{number}", "title": text[:300] or "x", "price": PRICE}],
+            "attributes": {text[:100] or "x": text[:1_000]},
+        }
+        reply = check_harmless(await shop.admin("PUT", path, body), text)
+        if reply.status not in (200, 201, 202):
+            assert reply.status in (404, 422), (text, reply.raw)
+            return False
+        found = (await shop.request("GET", f"/v1/products/{reply.json['id']}")).json
+        assert found["external_id"] == f"{number} {text}"[:90]
+        for name in ("title", "description", "attributes"):
+            assert found[name] == body[name], (name, text)
+        assert found["variants"][0]["title"] == body["variants"][0]["title"], text
+        return True
+
+    taken = await all_of(list(enumerate(naughty())), one)
+    assert taken.count(True) > 0.8 * len(taken)
+
+
+async def test_an_import_rejects_the_bad_lines_alone(shop: WatchedShop) -> None:
+    """One file with a naughty string a line, in a field in turn, and every document as a line."""
+    fields = [
+        ("title",),
+        ("description",),
+        ("category",),
+        ("external_id",),
+        ("variants", "*", "sku"),
+    ]
+    lines = []
+    for number, text in enumerate(naughty()):
+        plain = {
+            "external_id": f"import-{number}",
+            "title": f"Import {number}",
+            "variants": [{"sku": f"import-{number}", "price": PRICE, "on_hand": 1}],
+        }
+        document = with_value(plain, fields[number % len(fields)], text)
+        lines.append(json.dumps(document).encode())
+    strings = len(lines)
+    lines += [raw.replace(b"\n", b" ") for _, _, raw in documents()]
+    reply = await shop.admin("POST", "/v1/imports/products", b"\n".join(lines))
+    assert reply.status == 202, reply.raw
+    report = reply.json
+    blank = sum(1 for line in lines if not line.strip())
+    assert report["status"] == "finished"
+    assert report["accepted"] + report["rejected"] == len(lines) - blank
+    refused = {error["line"]: error for error in report["errors"]}
+    assert len(refused) == report["rejected"]
+    assert all(error["code"] and error["message"] for error in refused.values())
+    assert all(n in refused for n in range(strings + 1, len(lines) + 1) if lines[n - 1].strip())
+    for number in range(strings):
+        if fields[number % len(fields)] not in (("title",), ("description",), ("category",)):
+            continue
+        found = await shop.request("GET", f"/v1/products/sku:import-{number}")
+        assert found.status == (404 if number + 1 in refused else 200), lines[number]
+
+
+@pytest.mark.parametrize("kind", ["path", "query"])
+async def test_in_every_parameter(shop: WatchedShop, kind: str) -> None:
+    """In paths and query strings, percent-encoded as a browser would."""
+
+    async def one(case: Any) -> int:
+        (route, name), text = case
+        value = quote(text.encode("utf-8", "surrogatepass"), safe="")
+        path = address_of(route)
+        if kind == "path":
+            path = address_of(route, **{name: value or "%20"})
+        else:
+            path += f"?{name}={value}"
+        body = BODIES.get((route.method, route.path))
+        reply = await say(shop, route, body, path=path)
+        return check_harmless(reply, (route.path, name, text)).status
+
+    places = query_fields()
+    if kind == "path":
+        names = [(r, part.split("}")[0]) for r in ROUTES for part in r.path.split("{")[1:]]
+        places = [place for place in names if place[0].method != "DELETE"]
+    statuses = await all_of(dealt(places), one)
+    assert set(statuses) <= {200, 201, 202, 204, 400, 404, 409, 422}
+
+
+async def test_in_every_header(shop: WatchedShop) -> None:
+    """As raw bytes, line breaks and zeros included: no answer is a 5xx, none is split in two."""
+    names = (
+        *("Idempotency-Key", "Prefer", "Authorization", "If-None-Match", "If-Match", "traceparent"),
+        *("X-Request-Id", "Content-Type", "Accept", "Origin", "Cookie", "Content-Encoding"),
+    )
+    body = json.dumps({**ORDER, "lines": [{"sku": "nothing", "quantity": 1}]}).encode()
+
+    async def one(case: tuple[str, str]) -> None:
+        name, text = case
+        value = text.encode("utf-8", "surrogatepass")
+        head = [
+            b"POST /v1/orders HTTP/1.1\r\nHost: localhost\r\nConnection: close",
+            b"Content-Length: %d" % len(body),
+            name.encode() + b": " + value,
+        ]
+        if name != "Idempotency-Key":
+            head.append(b"Idempotency-Key: " + new_id("key").encode())
+        if name != "Content-Type":
+            head.append(b"Content-Type: application/json")
+        reader, writer = await asyncio.open_connection("127.0.0.1", shop.port)
+        try:
+            writer.write(b"\r\n".join(head) + b"\r\n\r\n" + body)
+            answer = await asyncio.wait_for(reader.read(), 20)
+        finally:
+            writer.close()
+        status, _, rest = answer.partition(b"\r\n")
+        assert status.startswith(b"HTTP/1.1 4"), (name, text, answer[:300])
+        headers, _, content = rest.partition(b"\r\n\r\n")
+        assert b"application/problem+json" in headers, (name, text)
+        assert json.loads(content)["status"] == int(status.split()[1])
+        assert len(value) < 8 or value not in headers, (name, text)
+
+    await all_of(dealt(list(names)), one)
+
+
+async def test_every_json_document_as_every_body(shop: WatchedShop) -> None:
+    """What is no JSON is called so (400); what is some is refused by its shape, or taken."""
+
+    async def one(case: Any) -> None:
+        route, (name, expected, raw) = case
+        reply = check_harmless(await say(shop, route, raw), (route.path, name))
+        if expected == "reject" and raw.strip():
+            assert reply.status == 400, (route.path, name, raw[:100], reply.raw)
+            assert reply.json["code"] == "invalid_json"
+        elif expected == "accept":
+            assert reply.status in (400, 422), (route.path, name)
+            repeated = b"key" in reply.raw and b"twice" in reply.raw
+            assert reply.status == 422 or repeated, (route.path, name, reply.raw)
+
+    await all_of([(route, document) for route in body_routes() for document in documents()], one)
+
+
+async def test_the_shop_is_unharmed(shop: WatchedShop) -> None:
+    """Nothing half done, no error in the log, and it goes on selling."""
+    naughty()
+    await shop.check_unharmed()
+
+
+ORDERS = next(route for route in ROUTES if (route.method, route.path) == ("POST", "/v1/orders"))
