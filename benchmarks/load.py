@@ -16,6 +16,7 @@ import time
 from array import array
 from collections import Counter
 from pathlib import Path
+from typing import Any, cast
 
 import msgspec
 import uvloop
@@ -76,6 +77,12 @@ class Load:
         self.last_answer_at = 0.0
         self.open: set[Connection] = set()
         self.done = asyncio.Event()
+        self.bug: BaseException | None = None
+
+    def failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An error inside a callback: no count is right any more."""
+        self.bug = context.get("exception") or RuntimeError(context["message"])
+        self.done.set()
 
     def next_request(self) -> bytes:
         """An order that was never sent before, by somebody who never ordered before."""
@@ -120,8 +127,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's own, which is none
         self._load.open.add(self)
         self._send()
 
@@ -172,6 +178,7 @@ async def run(host: str, port: int, connections: int, window: Window, latencies:
     """Send orders until the window has passed."""
     loop = asyncio.get_running_loop()
     load = Load(host, port, window)
+    loop.set_exception_handler(load.failed)
     marks: list[float] = []
     for at in (window.begin, window.end):
         loop.call_later(max(0.0, at - time.monotonic()), lambda: marks.append(own_cpu_s()))
@@ -185,6 +192,8 @@ async def run(host: str, port: int, connections: int, window: Window, latencies:
             await load.done.wait()
     except TimeoutError:
         load.lost += len(load.open)
+    if load.bug is not None:
+        raise load.bug
     with latencies.open("wb") as file:
         load.latencies_s.tofile(file)
     return Counted(

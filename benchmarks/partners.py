@@ -23,6 +23,7 @@ SQL = Path(__file__).parent / "sql"
 CLIENTS = 16
 # A prepared plan made on an empty table stays a sequential scan: rows first, then ANALYZE.
 WARM_S = 1.0
+LINES_SHOWN = 3
 PROCESSED = re.compile(r"transactions actually processed: (\d+)")
 FAILED = re.compile(r"failed transactions: (\d+)")
 RATE = re.compile(r"tps = ([0-9.]+)")
@@ -156,7 +157,9 @@ async def call(name: str, *arguments: str, dsn: str) -> str:
             await process.wait()
         raise
     if process.returncode != 0:
-        raise PartnerFailed(f"{name}: {errors.decode(errors='replace').strip()}")
+        # Every client says the same; the first says it all.
+        lines = errors.decode(errors="replace").strip().splitlines()[:LINES_SHOWN]
+        raise PartnerFailed("\n".join([f"{name} failed.", *lines]))
     return output.decode()
 
 

@@ -53,7 +53,7 @@ PARTNER_FIGURES = (
     ("cpu.pgbench", "us/order", "pgbench_us"),
     ("wal", "bytes/order", "wal_bytes"),
 )
-QUICK = Options(seconds=1, runs=1, connections=(1, 16), warm_s=0.5, idle_s=0.5)
+QUICK = Options(seconds=1, runs=1, connections=(8,), warm_s=0.5, idle_s=0.5)
 
 
 class PartnerRun(Struct, frozen=True):

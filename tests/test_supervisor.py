@@ -56,10 +56,13 @@ WEB = textwrap.dedent(
     parser = argparse.ArgumentParser()
     for name in ("fd", "number", "parent", "gate"):
         parser.add_argument("--" + name, type=int)
+    parser.add_argument("--others")
     arguments = parser.parse_args()
     settings = web.wait_at_gate(arguments.gate)
     assert settings.database_url and settings.simulator_url
-    web.serve(Shop(), settings, web.inherited(arguments.fd), parent=arguments.parent)
+    others = [web.inherited(int(other)) for other in arguments.others.split(",") if other]
+    own = web.inherited(arguments.fd)
+    web.serve(Shop(), settings, own, parent=arguments.parent, others=others)
     """
 )
 
@@ -251,6 +254,33 @@ def test_whatever_dies_is_started_again(start: Callable[..., Up]) -> None:
     until(lambda: up.text.count("runs again") == 3, 10)
     assert "was killed by SIGKILL" in up.text
     assert up.stop(signal.SIGINT) < 10
+
+
+def test_two_web_processes_share_the_callers(start: Callable[..., Up]) -> None:
+    """Of connections that come all at once too; a dead one's callers are served by the other."""
+    up = start(workers="2").until_ready()
+    together = [socket.create_connection(("127.0.0.1", up.port), timeout=15) for _ in range(64)]
+    served = [answered(connection) for connection in together]
+    # With a fair coin for each, fewer than 8 of 64 come once in 10**9 runs.
+    assert all(served.count(pid) >= 8 for pid in up.web), served
+    dead, alive = up.web
+    os.kill(dead, signal.SIGSTOP)  # as dead to its callers as a killed one, and never replaced
+    try:
+        later = [socket.create_connection(("127.0.0.1", up.port), timeout=15) for _ in range(20)]
+        assert {answered(connection) for connection in later} == {alive}
+    finally:
+        os.kill(dead, signal.SIGCONT)
+    for connection in (*together, *later):
+        connection.close()
+
+
+def answered(connection: socket.socket) -> int:
+    """Which web process answers on a connection."""
+    connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    answer = b""
+    while b"}" not in answer:
+        answer += connection.recv(4096)
+    return int(json.loads(answer.partition(b"\r\n\r\n")[2])["pid"])
 
 
 def test_a_killed_supervisor_leaves_no_trap(start: Callable[..., Up]) -> None:

@@ -14,9 +14,10 @@ ORDERS = """
 INSERT INTO orders.orders
        (order_id, version, status, currency, subtotal_minor, shipping_minor, tax_minor,
         discount_minor, fees_minor, total_minor, customer, contact, payment_id, payment_status,
-        channel, placed_at, decide_before, review_before, decided_at, rejection_code)
+        channel, imported, placed_at, decide_before, review_before, decided_at, rejection_code)
 SELECT o.order_id, o.version, o.status, 'GBP', o.total, 0, 0, 0, 0, o.total, 'prs_a', o.contact,
-       replace(o.order_id, 'ord_', 'pay_'), 'pending', 'web', now(), now() + interval '15 minutes',
+       replace(o.order_id, 'ord_', 'pay_'), 'pending', 'web', false, now(),
+       now() + interval '15 minutes',
        CASE WHEN o.status = 'held' THEN now() + interval '2 days' END, now(), o.code
   FROM (VALUES ('ord_confirmed', 2, 'confirmed', 500, 'ctc_a', NULL),
                ('ord_rejected', 2, 'rejected', 24750, NULL, 'stock_is_short'),

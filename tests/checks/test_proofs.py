@@ -12,7 +12,7 @@ from tradewind.checks.evidence import OFFENCES_SHOWN, Charge
 from tradewind.checks.proofs import INVARIANTS, Proved, plain_words, prove, under_way
 from tradewind.testing.database import TestServer
 
-from .healthy_world import CHARGES, build, charge
+from checks.healthy_world import CHARGES, build, charge
 
 
 class Damage(Struct, frozen=True, kw_only=True):

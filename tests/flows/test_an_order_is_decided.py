@@ -122,6 +122,10 @@ async def test_the_timeline_tells_the_life(shop: Shop) -> None:
     assert set(names[5:]) == {"stock_allocated", "payment_captured", "message_sent"}
     items = (await shop.admin("GET", f"/v1/orders/{order['id']}/timeline")).json["items"]
     causes = {item["type"].split(".")[1]: item.get("causationid") for item in items}
+    assert causes["order_placed"] == "request of a guest"
+    payment = order["payment"]["id"]
+    assert causes["payment_authorised"] == f"payments/operation/{payment}:authorise"
+    assert all(causes.values()), causes
     assert causes["stock_reserved"] == f"orders/evt_{order['id']}.1"
     assert causes["payment_cleared"] == f"payments/evt_{order['id']}.1"
     assert causes["order_confirmed"] == f"fraud/evt_{order['id']}.1"

@@ -20,7 +20,13 @@ START = datetime(2010, 12, 1, 8, tzinfo=UTC)
 
 
 def line(
-    number: int, invoice: str, sku: str, quantity: int, price_e4: int = 25_500, customer: str = "1"
+    number: int,
+    invoice: str,
+    sku: str,
+    quantity: int,
+    price_e4: int = 25_500,
+    *,
+    customer: str = "1",
 ) -> SourceLine:
     at = START + timedelta(minutes=number)
     return SourceLine(number, invoice, sku, quantity, at, price_e4, customer, "GB")
@@ -37,7 +43,7 @@ BOOK = (
     line(8, "536370", "LANTERN", 1_000),  # more than there is
     line(9, "C536371", "LANTERN", -1_000),  # takes back what was refused
     line(10, "536372", "LAMP", 1),  # not in the sample
-    line(11, "536373", "HEART", -3, 0, ""),  # a write-off
+    line(11, "536373", "HEART", -3, 0, customer=""),  # a write-off
     line(12, "536374", "HEART", 3, 10),  # 0.001 each: 0.3 p, nothing
     line(13, "536374", "LANTERN", 1, 125_050),
 )

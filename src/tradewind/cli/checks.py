@@ -43,7 +43,7 @@ def invariants(
     from tradewind.checks.proofs import prove_all
     from tradewind.checks.provider import ProviderSilent, simulator_url
     from tradewind.checks.terminal import print_report
-    from tradewind.platform.database.embedded import database_url
+    from tradewind.platform.database.embedded import NotRunning, database_url
 
     settings = settings_in_force()
     try:
@@ -51,7 +51,9 @@ def invariants(
         report = asyncio.run(prove_all(database_url(settings), url, wait_s=wait))
     except ProviderSilent as error:
         cannot_look(f"The provider's record cannot be read: {error}.")
-    except (OSError, asyncpg.PostgresError) as error:
+    except NotRunning as error:
+        cannot_look(str(error))
+    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         cannot_look(f"The database cannot be read: {error}. Does `tradewind up` run?")
     print_report(report)
     if not report.holds:

@@ -60,6 +60,9 @@ def serve(
     parent: Annotated[
         int, typer.Option(help="End when this process is not the parent any more.", hidden=True)
     ] = 0,
+    others: Annotated[
+        str, typer.Option(help="The listening sockets of the other web processes.", hidden=True)
+    ] = "",
     gate: Annotated[
         int, typer.Option(help="A pipe that brings the settings in force.", hidden=True)
     ] = -1,
@@ -93,7 +96,8 @@ def serve(
         listening = bind(settings.host, settings.port)
         asyncio.run(reach.check(database_url(settings)))
         listening.listen(BACKLOG)
-    web.serve(app.create(settings), settings, listening, parent=parent)
+    sisters = [web.inherited(int(other)) for other in others.split(",") if other]
+    web.serve(app.create(settings), settings, listening, parent=parent, others=sisters)
 
 
 def migrate() -> None:

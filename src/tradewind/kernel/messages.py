@@ -115,6 +115,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     events: Sequence[Event] = ()
     outcomes: Sequence[Any] = ()
     answers: Mapping[str, Answer | Problem] = {}
+    # What led to the events of a key, where that was no event: a request, an operation, the clock.
+    causes: Mapping[str, str] = {}
     timers: Sequence[TimerSet | TimerDropped] = ()
     signals: Sequence[Any] = ()
 

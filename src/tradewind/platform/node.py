@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from tradewind.kernel.messages import Command, Decision, Event, Position
 from tradewind.kernel.problems import Problem
-from tradewind.platform.bus import dead_letters, delivery, feed, timers
+from tradewind.platform.bus import dead_letters, delivery, feed, timers, watch
 from tradewind.platform.bus.answers import WaitingRoom
 from tradewind.platform.bus.batcher import Batcher
 from tradewind.platform.bus.consumer import Work
@@ -167,6 +167,7 @@ class Node:
         self._spawn("timers", self._pump_timers())
         self._spawn("retries", self._retry_dead_letters())
         self._spawn("orphans", self._sweep_orphans())
+        self._spawn("watch", self._watch())
         for work in self.works:
             self._spawn(work.name, work.run())
         for sweep in self.plan.sweeps:
@@ -264,7 +265,8 @@ class Node:
 
     def _passed(self, work: Work | None, written: Mapping[int, int]) -> bool:
         if work is None:
-            return True  # runs in another process; `_passed_elsewhere` asks the offsets
+            # Runs in another process, whose offsets `_passed_elsewhere` asks; or nowhere.
+            return self.members.alone
         for partition, xid in written.items():
             held = work.held.get(work.slot(partition))
             if held is None or not held.ready:
@@ -388,6 +390,16 @@ class Node:
             except delivery.PASSING as fault:
                 logger.warning("timers.fault", fault=repr(fault)[:300])
             await asyncio.sleep(TIMERS_PUMPED_EVERY_S)
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                await watch.look(
+                    self.pool, self.clock, self.works, self.answers, self.reader.cursor
+                )
+            except delivery.PASSING as fault:
+                logger.warning("watch.fault", fault=repr(fault)[:300])
+            await asyncio.sleep(watch.LOOK_EVERY_S)
 
     async def _sweep_orphans(self) -> None:
         """Destroy what the vault keeps for requests that came to nothing."""

@@ -41,12 +41,16 @@ class WebProcess:
     """
 
     def __init__(
-        self, number: int, settings: Settings, listening: socket.socket, command: Sequence[str]
+        self,
+        number: int,
+        settings: Settings,
+        sockets: Sequence[socket.socket],
+        command: Sequence[str],
     ) -> None:
         self.name = f"web process {number}"
         self.number = number
         self.settings = settings
-        self.listening = listening
+        self.sockets = sockets  # its own stands at its number; it helps out at the others
         self.command = command
         self.started: Callable[[], None] = lambda: None  # called after every start
         self._gate = -1
@@ -73,19 +77,21 @@ class WebProcess:
     async def start(self) -> None:
         """Start it; that it is ready is seen at ``/readyz``."""
         self._close_gate()
-        descriptor = self.listening.fileno()
+        own = self.sockets[self.number - 1].fileno()
+        others = {one.fileno() for one in self.sockets} - {own}
         gate, self._gate = os.pipe()
         self._process = subprocess.Popen(
             [
                 *self.command,
-                *("--fd", str(descriptor)),
+                *("--fd", str(own)),
+                *("--others", ",".join(map(str, sorted(others)))),
                 *("--number", str(self.number)),
                 *("--parent", str(os.getpid())),
                 *("--gate", str(gate)),
             ],
             stdin=subprocess.DEVNULL,
             env=child_environment(self.settings) | self._shared_figures(),
-            pass_fds=(descriptor, gate),
+            pass_fds=(own, *others, gate),
             start_new_session=True,  # Ctrl-C is for the supervisor, which stops it in good order
         )
         os.close(gate)

@@ -36,7 +36,7 @@ from tradewind.supervisor.children import (
     WebProcess,
 )
 from tradewind.supervisor.keeper import Keeper
-from tradewind.supervisor.listening import BACKLOG, address_of, bind
+from tradewind.supervisor.listening import BACKLOG, address_of, bind_all
 from tradewind.supervisor.narrator import Fact, Narrator, curl, curl_order
 
 LEFT_OVERS_TIMEOUT_S = 3
@@ -94,7 +94,7 @@ class House:
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._lock: IO[str] | None = None
-        self._listening: socket.socket | None = None
+        self._sockets: list[socket.socket] = []
         self._database: Database | None = None
         self._simulator: Simulator | None = None
         self._keepers: list[Keeper] = []
@@ -132,7 +132,7 @@ class House:
         settings, say = self.settings, self.narrator
         self._take_lock()
         await self._end_left_overs()
-        self._listening = bind(settings.host, settings.port)
+        self._sockets = bind_all(settings.host, settings.port, settings.workers)
         await self._start_web()
         loading = asyncio.create_task(asyncio.to_thread(self._load))
         dsn, simulator_url, prepare = await together(
@@ -142,7 +142,7 @@ class House:
             settings,
             database_url=dsn,
             simulator_url=simulator_url,
-            port=self._listening.getsockname()[1],
+            port=self._sockets[0].getsockname()[1],
         )
         with say.step("database prepared") as step:
             report = await prepare(settings, dsn)
@@ -150,7 +150,8 @@ class House:
                 step.became(f"{step.text}: {', '.join(report.lines)}")
         count = "1 web process" if settings.workers == 1 else f"{settings.workers} web processes"
         with say.step(f"{count} ready"):
-            self._listening.listen(BACKLOG)
+            for one in self._sockets:
+                one.listen(BACKLOG)
             for web in self._web:
                 web.open_gate(settings)
             await self._until_ready(settings)
@@ -179,9 +180,8 @@ class House:
         return self._simulator.url
 
     async def _start_web(self) -> None:
-        assert self._listening is not None
         for number in range(1, self.settings.workers + 1):
-            web = WebProcess(number, self.settings, self._listening, self._programs.web)
+            web = WebProcess(number, self.settings, self._sockets, self._programs.web)
             web.started = self._remember
             self._web.append(web)
             await self._keep(web)
@@ -292,9 +292,9 @@ class House:
             self.narrator.say("Stopped.")
 
     async def _close_web(self) -> None:
-        if self._listening is not None:
+        for one in self._sockets:
             # With the web processes' own copies gone too, callers are refused, not left waiting.
-            self._listening.close()
+            one.close()
         for web in self._web:
             web.send(signal.SIGTERM)
         loop = asyncio.get_running_loop()

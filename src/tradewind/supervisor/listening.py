@@ -1,6 +1,7 @@
 """The address of the platform: taken once, by the supervisor, and held as long as it runs."""
 
 import socket
+import sys
 
 from tradewind.platform.settings import Settings
 from tradewind.supervisor.children import StartError
@@ -26,11 +27,43 @@ def bind(host: str, port: int) -> socket.socket:
         bound.bind(address)
     except OSError as error:
         bound.close()
-        raise StartError(
-            f"Tradewind cannot listen on {host} port {port}: {error.strerror}. Stop the program "
-            "that is there, or set TRADEWIND_PORT to a free port."
-        ) from None
+        raise cannot_listen(host, port, error) from None
     return bound
+
+
+def bind_all(host: str, port: int, count: int) -> list[socket.socket]:
+    """One socket per web process on the same address, among which the system spreads the callers.
+
+    A single socket for all would be fair only at rest: whoever wakes first takes a whole burst of
+    connections, and keeps them. Where the system cannot spread, all get the same socket.
+    """
+    first = bind(host, port)
+    if count == 1 or sys.platform != "linux":
+        return [first] * count
+    # It proved that the address is free, of our own kind too. Only sockets that all say so share.
+    family, kind, protocol = first.family, first.type, first.proto
+    address = first.getsockname()
+    first.close()
+    shared: list[socket.socket] = []
+    try:
+        for _ in range(count):
+            shared.append(socket.socket(family, kind, protocol))
+            shared[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            shared[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            shared[-1].bind(address)
+    except OSError as error:
+        for one in shared:
+            one.close()
+        raise cannot_listen(host, port, error) from None
+    return shared
+
+
+def cannot_listen(host: str, port: int, error: OSError) -> StartError:
+    """Why the address cannot be had, and what to do."""
+    return StartError(
+        f"Tradewind cannot listen on {host} port {port}: {error.strerror}. Stop the program "
+        "that is there, or set TRADEWIND_PORT to a free port."
+    )
 
 
 def address_of(settings: Settings) -> str:

@@ -4,13 +4,16 @@ The socket outlives the process, so callers wait in its queue while a killed one
 process whose supervisor is gone finishes what it began and ends.
 """
 
+import asyncio
 import gc
 import os
 import resource
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from types import FrameType
+from typing import Any
 
 import msgspec
 
@@ -18,13 +21,29 @@ from tradewind.platform.gateway.asgi import Application
 from tradewind.platform.gateway.server import Server
 from tradewind.platform.settings import Settings, read_settings
 
+# Connections taken from a sister's queue at a time: the rest may be hers again a moment later.
+HELPED_OUT_MAX = 16
+
 
 class WebServer(Server):
-    """The gateway's server, which also ends when `parent` (a process id) is not its parent."""
+    """The gateway's server in company.
 
-    def __init__(self, application: Application, settings: Settings, *, parent: int) -> None:
+    It ends when `parent` (a process id) is not its parent any more. `others` are the listening
+    sockets of its sister processes: who waits there for a tenth of a second, because the sister is
+    dead or busy, is served here.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        settings: Settings,
+        *,
+        parent: int,
+        others: Sequence[socket.socket],
+    ) -> None:
         super().__init__(application, settings)
         self._parent = parent
+        self._others = others
         self._gc_freeze = settings.gc_freeze
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -38,18 +57,46 @@ class WebServer(Server):
         """Ten times a second: whether to end."""
         if self._parent and os.getppid() != self._parent and not self.should_exit:
             self.stop()
+        for other in () if self.should_exit else self._others:
+            await self._help_out(other)
         return await super().on_tick(counter)
+
+    async def _help_out(self, other: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(HELPED_OUT_MAX):
+            try:
+                connection, _ = other.accept()
+            except OSError:  # nobody waits
+                return
+            await loop.connect_accepted_socket(self._protocol, connection)
+
+    def _protocol(self) -> asyncio.Protocol:
+        kind: Any = self.config.http_protocol_class
+        protocol: asyncio.Protocol = kind(
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+            _loop=asyncio.get_running_loop(),
+        )
+        return protocol
 
 
 def serve(
-    application: Application, settings: Settings, listening: socket.socket, *, parent: int = 0
+    application: Application,
+    settings: Settings,
+    listening: socket.socket,
+    *,
+    parent: int = 0,
+    others: Sequence[socket.socket] = (),
 ) -> None:
     """Run until SIGTERM or Ctrl-C, or until `parent` is gone; 0: whoever the parent is."""
     allow_many_files()
     # uvicorn raises the signal that stopped it once more when all is done: then we leave with 0.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, leave)
-    WebServer(application, settings, parent=parent).run(sockets=[listening])
+    for other in others:
+        other.setblocking(False)
+    WebServer(application, settings, parent=parent, others=others).run(sockets=[listening])
 
 
 def wait_at_gate(gate: int) -> Settings:

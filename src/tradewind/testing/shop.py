@@ -5,6 +5,7 @@ and the shop is asked what it knows.
 """
 
 import asyncio
+import io
 import json
 import socket
 import subprocess
@@ -27,6 +28,7 @@ from tradewind.platform.settings import Settings
 
 STARTED_WITHIN_S = 20
 IDLE_WITHIN_S = 30
+SENT_AT_ONCE_MAX = 256 * 1024  # bytes; more goes out in pieces
 
 
 class Reply(NamedTuple):
@@ -109,10 +111,11 @@ class Storefront:
         if bearer is not None:
             told["Authorization"] = f"Bearer {bearer}"
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        sent = io.BytesIO(data) if data and len(data) > SENT_AT_ONCE_MAX else data
         if data is not None:
             told.setdefault("Content-Type", "application/json")
         url = self.url + path
-        async with self.session.request(method, url, data=data, headers=told) as answer:
+        async with self.session.request(method, url, data=sent, headers=told) as answer:
             return Reply(answer.status, answer.headers, await answer.read())
 
     async def admin(self, method: str, path: str, body: Any = None, **options: Any) -> Reply:

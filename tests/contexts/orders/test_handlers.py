@@ -18,7 +18,7 @@ from tradewind.kernel.messages import Decision
 from tradewind.platform.database.transaction import Transaction
 from tradewind.testing.database import UnitRunner
 
-from .test_rules import command, wanted
+from contexts.orders.test_rules import command, wanted
 
 
 def product(sku: str, *, version: int = 1, price_e4: int = 20_000, **more: Any) -> ProductChanged:
@@ -128,7 +128,7 @@ async def test_a_stale_decision_is_taken_again(unit: UnitRunner) -> None:
     async def interrupted(tx: Transaction, news: Sequence[Any]) -> Decision:
         decision = await handlers.decide_orders(tx, news)
         if not slipped:
-            cancel = CancelOrder(order_id=order.order_id, reason="now")
+            cancel = CancelOrder(order_id=order.order_id, reason="now", by="key_1")
             slipped.append(await unit.run("orders", handlers.cancel_orders, [cancel]))
         return decision
 
@@ -145,7 +145,9 @@ async def test_a_stale_decision_is_taken_again(unit: UnitRunner) -> None:
 async def test_cancelling_nothing(unit: UnitRunner) -> None:
     """There is no such order."""
     decision = await unit.run(
-        "orders", handlers.cancel_orders, [CancelOrder(order_id=new_id("ord"), reason="x")]
+        "orders",
+        handlers.cancel_orders,
+        [CancelOrder(order_id=new_id("ord"), reason="x", by="key_1")],
     )
     assert isinstance(decision.outcomes[0], OrderNotFound)
 

@@ -167,7 +167,7 @@ MOVES: dict[str, Move] = {
     "block": lambda desk: desk.reject(ORDER, "fraud_blocked"),
     "short": lambda desk: desk.reject(ORDER, "stock_is_short", payment_status="voided"),
     "decline": lambda desk: desk.reject(ORDER, "payment_declined", payment_status="declined"),
-    "cancel": lambda desk: rules.cancel(desk, CancelOrder(order_id=ORDER, reason="no")),
+    "cancel": lambda desk: rules.cancel(desk, CancelOrder(order_id=ORDER, reason="no", by="key_1")),
     "capture_refused": lambda desk: desk.cancel(ORDER, "capture_failed", "refused"),
     "captured": lambda desk: desk.note_payment(ORDER, "captured"),
     "voided": lambda desk: desk.note_payment(ORDER, "voided"),
@@ -235,7 +235,7 @@ def test_a_cancellation_is_answered_when_all_is_given_back() -> None:
         row = order_row()
         desk = desk_at(row, NOW)
         desk.confirm(ORDER)
-        assert rules.cancel(desk, CancelOrder(order_id=ORDER, reason="no")) is None
+        assert rules.cancel(desk, CancelOrder(order_id=ORDER, reason="no", by="key_1")) is None
         name = rules.cancellation(ORDER)
         MOVES[moves[0]](desk)
         assert name not in desk.ruling.answers

@@ -357,6 +357,17 @@ def test_a_decision_counts_whoever_reports_it_and_once() -> None:
     assert world.announced(1) == ["PaymentAuthorised"]
 
 
+def test_an_outcome_is_of_its_own_operation() -> None:
+    """The authorisation's success, told again while the capture is out, captures nothing."""
+    world = begun()
+    authorised = world.bank.answer(only_call(world))
+    world.record(authorised)
+    world.follow(aim("captured"))
+    world.record(authorised)
+    assert world.announced(1) == ["PaymentAuthorised"]
+    assert world.payments["pay_1"].captured_minor == 0
+
+
 def test_pauses_grow_and_are_left_to_the_sweep() -> None:
     """A provider that is away for an hour is asked some dozens of times, not thousands."""
     world = begun()

@@ -270,7 +270,7 @@ async def test_what_cannot_be_decoded_reaches_its_consumer_as_such(workshop: Wor
         await workshop.sql(insert, partition_of(subject), subject, text)
     await workshop.touch("fine", 1, 1)
     assert await workshop.until_handled(1) == {"fine": [1]}
-    assert await node.idle(10)
+    await workshop.at_rest(node)
     letters = await workshop.sql("SELECT key, state, error FROM bus.dead_letters ORDER BY key")
     assert [(row["key"], row["state"]) for row in letters] == [
         ("broken", "dead"),

@@ -310,6 +310,15 @@ class Workshop:
         await until(enough, f"{count} effects of {consumer}")
         return await self.sequences(consumer)
 
+    async def at_rest(self, node: Node) -> None:
+        """Wait until a node has handled, or refused, all that stands in the log."""
+
+        async def read() -> bool:
+            last = (await self.sql("SELECT coalesce(max(xid::text::bigint), 0) FROM bus.log"))[0][0]
+            return node.reader.cursor.xid >= last and await node.idle(0.05)
+
+        await until(read, "the node to come to rest")
+
     async def sql(self, query: str, *args: Any) -> list[Any]:
         """Any statement, as the owner."""
         return await self.runner.sql(query, *args)

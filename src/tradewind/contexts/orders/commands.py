@@ -51,6 +51,7 @@ class CancelOrder(Command, frozen=True, kw_only=True):
 
     order_id: str
     reason: str
+    by: str  # the credential
 
     @property
     def key(self) -> str:

@@ -4,7 +4,7 @@ No handler here takes a lock. An order's row is changed only at the version it w
 units that meet on an order are put in line by the row; the loser decides again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -87,7 +87,11 @@ async def place_orders(tx: Transaction, commands: Sequence[PlaceOrder]) -> Decis
         outcomes.append(Pending(command.order_id))
     if placed:
         insert(tx, placed)
-    return Decision(events=[event for _, event in placed], outcomes=outcomes)
+    return Decision(
+        events=[event for _, event in placed],
+        outcomes=outcomes,
+        causes={c.order_id: f"request of {c.credential or 'a guest'}" for c, _ in placed},
+    )
 
 
 async def external_ids(tx: Transaction, commands: Sequence[PlaceOrder]) -> set[str]:
@@ -177,8 +181,14 @@ async def open_desk(
     return Desk(rows, lines, now=tx.now, review_within=within)
 
 
-def close_desk(tx: Transaction, desk: Desk, *, outcomes: Sequence[Any] = ()) -> Decision:
-    """Queue what the desk changed."""
+def close_desk(
+    tx: Transaction,
+    desk: Desk,
+    *,
+    outcomes: Sequence[Any] = (),
+    causes: Mapping[str, str] | None = None,
+) -> Decision:
+    """Queue what the desk changed; `causes` by order, where no event led to it."""
     ruling = desk.ruling
     if ruling.changed:
         rows = list(ruling.changed.values())
@@ -200,6 +210,7 @@ def close_desk(tx: Transaction, desk: Desk, *, outcomes: Sequence[Any] = ()) -> 
         answers=ruling.answers,
         timers=list(ruling.timers.values()),
         outcomes=outcomes,
+        causes=causes or {},
     )
 
 
@@ -278,7 +289,8 @@ async def cancel_orders(tx: Transaction, commands: Sequence[CancelOrder]) -> Dec
     for command in commands:
         refused = rules.cancel(desk, command)
         outcomes.append(refused or Pending(rules.cancellation(command.order_id)))
-    return close_desk(tx, desk, outcomes=outcomes)
+    causes = {command.order_id: f"request of {command.by}" for command in commands}
+    return close_desk(tx, desk, outcomes=outcomes, causes=causes)
 
 
 # Served by the primary key: ids are in the order of time, so each order is looked at once.
@@ -300,7 +312,7 @@ async def expire_orders(tx: Transaction) -> Decision:
     for order_id in order_ids:
         desk.expire_decision(order_id)
     tx.write(SWEPT, order_ids[-1])
-    return close_desk(tx, desk)
+    return close_desk(tx, desk, causes=dict.fromkeys(order_ids, "deadline decide_before"))
 
 
 def id_bound(tx: Transaction) -> str:

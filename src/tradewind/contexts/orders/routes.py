@@ -399,8 +399,12 @@ class CancelBody(Struct, frozen=True, forbid_unknown_fields=True):
 async def post_cancel(request: Request) -> Answer | Settled:
     """Call an order off. 200 when its stock and its money are given back, 202 until then."""
     order_id = request.params["order_id"]
+    assert request.credential is not None, "the route needs a scope"
     command = CancelOrder(
-        order_id=order_id, reason=request.body.reason, idempotency=request.idempotency
+        order_id=order_id,
+        reason=request.body.reason,
+        by=request.credential.id,
+        idempotency=request.idempotency,
     )
     outcome = await request.submit(command)
     if isinstance(outcome, Pending):

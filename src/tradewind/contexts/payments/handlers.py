@@ -218,7 +218,13 @@ def save(tx: Transaction, book: Book, *, outcomes: Sequence[Any] = ()) -> Decisi
     for rows, write in changes:
         if rows:
             write(tx, rows, tx.now)
-    return Decision(events=book.events, outcomes=outcomes, answers=book.answers, signals=book.calls)
+    return Decision(
+        events=book.events,
+        outcomes=outcomes,
+        answers=book.answers,
+        causes=book.causes,
+        signals=book.calls,
+    )
 
 
 # An order begun by another process in this very moment is read and decided again.

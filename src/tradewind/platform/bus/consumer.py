@@ -348,7 +348,8 @@ class Work:
         A batch of other partitions may bury one of its own meanwhile, so nothing is forgotten
         here; a key that waits for nothing any more is freed by the next `retry`.
         """
-        self.blocked |= await self.waiting_keys()
+        keys = await self.waiting_keys()
+        self.blocked |= keys
 
     async def waiting_keys(self) -> set[str]:
         """The keys of which something waits."""

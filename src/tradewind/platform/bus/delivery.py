@@ -128,7 +128,10 @@ async def attempt(workplace: Workplace, unit: Unit) -> Done:
         if decision.answers:
             answers = idempotency.settle(tx, unit.context, decision.answers)
         if decision.events:
-            partitions = log.append(tx, unit.context, decision.events, unit.causes)
+            causes = {**unit.causes}
+            for key, what in decision.causes.items():
+                causes[key] = Cause(what, causes[key].trace if key in causes else None)
+            partitions = log.append(tx, unit.context, decision.events, causes)
         if decision.timers:
             timers.write(tx, unit.context, decision.timers)
         if unit.extra is not None:

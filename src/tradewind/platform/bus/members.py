@@ -262,9 +262,9 @@ class Members:
             session.terminate()
 
 
-# Served by the primary keys of both: sixteen offsets, and the rows of a transaction or two. An offset
-# in the middle of a transaction's events has not passed it; where none of the rest is for the
-# consumer it has, even if its offset follows later.
+# Served by the primary keys of both: sixteen offsets, and the rows of a transaction or two. An
+# offset in the middle of a transaction's events has not passed it; where none of the rest is for
+# the consumer it has, even if its offset follows later.
 BEHIND = """
     SELECT EXISTS (
       SELECT 1 FROM bus.offsets o

@@ -115,7 +115,9 @@ async def ensure_role(connection: Connection, role: str) -> None:
                 "The database login may not create roles. Give it CREATEROLE: every context of "
                 "Tradewind speaks through a role of its own."
             ) from None
-    member = await connection.fetchval("SELECT pg_has_role(current_user, $1, 'SET')", role)
+    # Since version 16 being a member and being allowed to speak as a role are two things.
+    right = "SET" if connection.get_server_version().major >= 16 else "MEMBER"
+    member = await connection.fetchval("SELECT pg_has_role(current_user, $1, $2)", role, right)
     if not member:
         await connection.execute(f"GRANT {role} TO CURRENT_USER")
 

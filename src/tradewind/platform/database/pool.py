@@ -35,6 +35,8 @@ class Pool:
         self._open = 0
         self._free = asyncio.Semaphore(connections_max)
         self._closed = False
+        self.in_use = 0
+        self.waiting = 0
 
     async def connect(self, *, name: str = "") -> Connection:
         """A connection of its own, outside the pool (LISTEN, migrations); the caller closes it."""
@@ -52,7 +54,12 @@ class Pool:
     @asynccontextmanager
     async def lend(self, role: str) -> AsyncIterator[Connection]:
         """A connection that speaks as `role` until the block ends."""
-        await self._free.acquire()
+        self.waiting += 1
+        try:
+            await self._free.acquire()
+        finally:
+            self.waiting -= 1
+        self.in_use += 1
         connection: Connection | None = None
         try:
             connection = await self._take(role)
@@ -65,6 +72,7 @@ class Pool:
         finally:
             if connection is not None:
                 await self._give_back(role, connection)
+            self.in_use -= 1
             self._free.release()
 
     async def _take(self, role: str) -> Connection:

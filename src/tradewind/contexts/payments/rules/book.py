@@ -91,6 +91,7 @@ class Book:
         self.events: list[Event] = []
         self.calls: list[ProviderCall] = []
         self.answers: dict[str, Answer | Problem] = {}
+        self.causes: dict[str, str] = {}  # order -> the operation whose outcome led to its facts
 
     @property
     def payments_new(self) -> list[Payment]:

@@ -36,6 +36,7 @@ def record(book: Book, outcome: ProviderOutcome) -> None:
     operation = None if case is None else case.open
     if case is None or operation is None or operation.key != outcome.key:
         return
+    book.causes[case.payment.order_id] = f"payments/operation/{outcome.key}"
     if outcome.outcome in ("succeeded", "refused"):
         finish(book, case, operation, outcome.outcome == "succeeded", outcome.reason)
         CONCLUSIONS[operation.operation](book, case, operation)

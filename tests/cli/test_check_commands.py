@@ -1,21 +1,30 @@
 """`tradewind check invariants`: the exit code is the verdict."""
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
+from typing import NamedTuple
 
 import asyncpg
 import pytest
 import pytest_asyncio
-import typer
-from click.testing import Result
-from typer.testing import CliRunner
 
-from tradewind.cli import checks
 from tradewind.testing.database import TestServer
 from tradewind.testing.shop import Shop, SimulatorProcess
 
-app = typer.Typer()
-app.add_typer(checks.check, name="check")
+
+class Result(NamedTuple):
+    """How the command ended."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def output(self) -> str:
+        return self.stdout + self.stderr
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -44,8 +53,13 @@ async def check(shop: Shop, **environment: str) -> Result:
         "TRADEWIND_SIMULATOR_URL": shop.settings.simulator_url,
         **environment,
     }
-    arguments = ["check", "invariants", "--wait", "10"]
-    return await asyncio.to_thread(lambda: CliRunner().invoke(app, arguments, env=told))
+    command = (sys.executable, "-m", "tradewind", "check", "invariants", "--wait", "10")
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | told
+    )
+    stdout, stderr = await process.communicate()
+    assert process.returncode is not None
+    return Result(process.returncode, stdout.decode(), stderr.decode())
 
 
 async def test_a_shop_in_order_leaves_with_0(sold: Shop) -> None:

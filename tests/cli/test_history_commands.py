@@ -3,27 +3,39 @@
 import asyncio
 import gzip
 import json
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
-import typer
-from click.testing import Result
-from typer.testing import CliRunner
 
-from tradewind.cli import history
 from tradewind.samples import files
 from tradewind.testing.shop import Shop
 
-app = typer.Typer()
-app.command("import")(history.import_products)
-app.command("replay")(history.replay)
+
+class Result(NamedTuple):
+    """How a command ended."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def output(self) -> str:
+        return self.stdout + self.stderr
 
 
 async def invoke(*arguments: Any) -> Result:
-    """Run a command in a thread: it brings an event loop of its own."""
-    words = [str(argument) for argument in arguments]
-    return await asyncio.to_thread(lambda: CliRunner().invoke(app, words))
+    """Run a command as the program it is."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tradewind", *map(str, arguments)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    stdout, stderr = await process.communicate()
+    assert process.returncode is not None
+    return Result(process.returncode, stdout.decode(), stderr.decode())
 
 
 @pytest.fixture
