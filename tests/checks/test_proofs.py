@@ -8,11 +8,10 @@ import pytest
 import pytest_asyncio
 from msgspec import Struct
 
+from tests.checks.healthy_world import CHARGES, build, charge
 from tradewind.checks.evidence import OFFENCES_SHOWN, Charge
 from tradewind.checks.proofs import INVARIANTS, Proved, plain_words, prove, under_way
 from tradewind.testing.database import TestServer
-
-from checks.healthy_world import CHARGES, build, charge
 
 
 class Damage(Struct, frozen=True, kw_only=True):

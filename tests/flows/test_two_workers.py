@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -103,7 +104,7 @@ async def test_told_to_stop_it_answers_who_waits(platform: Platform) -> None:
     """202 with the order's place; within ten seconds nothing runs. The decision comes later."""
     await platform.given_product("waiting", on_hand=50)
     body = platform.order(("waiting", 1), token="tok_slow", email="patient@example.com")
-    options = {"key": new_id("key"), "headers": {"Prefer": "wait=30"}}
+    options: dict[str, Any] = {"key": new_id("key"), "headers": {"Prefer": "wait=30"}}
     waiting = asyncio.create_task(platform.request("POST", "/v1/orders", body, **options))
     while not (await platform.admin("GET", "/v1/orders?email=patient@example.com")).json["items"]:
         await asyncio.sleep(0.02)

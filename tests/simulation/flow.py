@@ -5,9 +5,10 @@ demand under version guards over rows that belong to no partition. The handlers 
 natural key hides what is done twice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import msgspec
 from msgspec import Struct
 
 from tradewind.kernel.answers import Answer
@@ -93,52 +94,42 @@ UPDATE_ORDERS = """
 
 
 async def place(tx: Transaction, commands: Sequence[Place]) -> Decision:
-    """Place orders; a repeated one is answered as the first was, by its key."""
-    known = await tx.fetch(ORDERS, [command.order_id for command in commands], into=OrderRow)
-    fresh = [c for c in commands if c.order_id not in {row.order_id for row in known}]
-    assert len(fresh) == len(commands), "the key was looked up before"
-    tx.write(INSERT_ORDERS, [command.order_id for command in fresh])
+    """Place orders. A twin that is faster makes the unit fail, and is found by its key."""
+    tx.write(INSERT_ORDERS, [command.order_id for command in commands])
     return Decision(
-        events=[Placed(sequence=1, order_id=c.order_id, lines=c.lines) for c in fresh],
+        events=[Placed(sequence=1, order_id=c.order_id, lines=c.lines) for c in commands],
         outcomes=[Answer(status=201, body=c.order_id.encode()) for c in commands],
     )
 
 
 async def note(tx: Transaction, commands: Sequence[Note]) -> Decision:
     """Every note is a version of its order."""
-    events, _ = await change(tx, [(command.order_id, Noted, "") for command in commands])
-    return Decision(events=events, outcomes=[Answer() for _ in commands])
+    changes = [(Noted(sequence=0, order_id=command.order_id), "") for command in commands]
+    return Decision(events=await change(tx, changes), outcomes=[Answer() for _ in commands])
 
 
 async def decide(tx: Transaction, facts: Sequence[Reserved | Refused]) -> Decision:
     """Confirm what is reserved, reject what is refused."""
-    events, _ = await change(
-        tx,
-        [
-            (fact.order_id, Confirmed, "confirmed")
-            if isinstance(fact, Reserved)
-            else (fact.order_id, Rejected, "rejected")
-            for fact in facts
-        ],
-    )
-    return Decision(events=events)
+    changes = [
+        (Confirmed(sequence=0, order_id=fact.order_id, lines=fact.lines), "confirmed")
+        if isinstance(fact, Reserved)
+        else (Rejected(sequence=0, order_id=fact.order_id), "rejected")
+        for fact in facts
+    ]
+    return Decision(events=await change(tx, changes))
 
 
-async def change(
-    tx: Transaction, changes: Sequence[tuple[str, type[OrderFact], str]]
-) -> tuple[list[Event], int]:
-    """Fold changes into orders, guarded by the version that was read."""
-    before = {
-        row.order_id: row
-        for row in await tx.fetch(ORDERS, [order_id for order_id, _, _ in changes], into=OrderRow)
-    }
+async def change(tx: Transaction, changes: Sequence[tuple[OrderFact, str]]) -> list[Event]:
+    """Fold facts (with the status they lead to) into orders, guarded by the version read."""
+    order_ids = [fact.order_id for fact, _ in changes]
+    before = {row.order_id: row for row in await tx.fetch(ORDERS, order_ids, into=OrderRow)}
     version = {order_id: row.version for order_id, row in before.items()}
     status = {order_id: row.status for order_id, row in before.items()}
     events: list[Event] = []
-    for order_id, kind, to in changes:
-        version[order_id] += 1
-        status[order_id] = to or status[order_id]
-        events.append(kind(sequence=version[order_id], order_id=order_id))
+    for fact, to in changes:
+        version[fact.order_id] += 1
+        status[fact.order_id] = to or status[fact.order_id]
+        events.append(msgspec.structs.replace(fact, sequence=version[fact.order_id]))
     ids = list(before)
     tx.write(
         UPDATE_ORDERS,
@@ -148,7 +139,7 @@ async def change(
         [status[i] for i in ids],
         expect=len(ids),
     )
-    return events, len(ids)
+    return events
 
 
 DIARY = """
@@ -191,40 +182,28 @@ MOVE = """
     INSERT INTO shelf.movements (order_id, sku, kind, quantity)
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[])
 """
-MOVED = "SELECT order_id, sku, quantity FROM shelf.movements WHERE order_id = ANY($1::text[])"
-
-
-class MovedRow(Struct, frozen=True):
-    order_id: str
-    sku: str
-    quantity: int
 
 
 async def keep_stock(tx: Transaction, facts: Sequence[Placed | Confirmed]) -> Decision:
     """Reserve for what is placed, all lines or none; allocate what is confirmed."""
-    confirmed = [fact.order_id for fact in facts if isinstance(fact, Confirmed)]
-    # Which skus a confirmed order has is not in its event: read without a lock, it never changes.
-    lines: dict[str, list[Line]] = {f.order_id: list(f.lines) for f in facts if f.lines}
-    for fetched in await tx._connection.fetch(MOVED, confirmed):
-        lines.setdefault(fetched[0], []).append(Line(fetched[1], fetched[2]))
-    await tx.lock("shelf", {line.sku for each in lines.values() for line in each})
-    skus = sorted({line.sku for each in lines.values() for line in each})
+    skus = sorted({line.sku for fact in facts for line in fact.lines})
+    await tx.lock("shelf", skus)
     stock = {row.sku: row for row in await tx.fetch(STOCK, skus, into=StockRow)}
     free = {sku: row.on_hand - row.reserved for sku, row in stock.items()}
     allocated = {sku: row.allocated for sku, row in stock.items()}
     moves: list[tuple[str, str, str, int]] = []
     events: list[Event] = []
     for fact in facts:
-        wanted = lines[fact.order_id]
         if isinstance(fact, Placed):
-            enough = all(free[line.sku] >= line.quantity for line in wanted)
-            events.append((Reserved if enough else Refused)(sequence=1, order_id=fact.order_id))
-            for line in wanted if enough else ():
+            enough = all(free[line.sku] >= line.quantity for line in fact.lines)
+            kind = Reserved if enough else Refused
+            events.append(kind(sequence=1, order_id=fact.order_id, lines=fact.lines))
+            for line in fact.lines if enough else ():
                 free[line.sku] -= line.quantity
                 moves.append((fact.order_id, line.sku, "reserve", line.quantity))
         else:
             events.append(Allocated(sequence=2, order_id=fact.order_id))
-            for line in wanted:
+            for line in fact.lines:
                 allocated[line.sku] += line.quantity
                 moves.append((fact.order_id, line.sku, "allocate", line.quantity))
     reserved = [stock[sku].on_hand - free[sku] for sku in skus]
@@ -243,6 +222,9 @@ SAVE_COUNTS = """
 """
 
 
+TALLIED = "INSERT INTO shelf.tallied (order_id) SELECT * FROM unnest($1::text[])"
+
+
 async def tally(tx: Transaction, facts: Sequence[Placed]) -> Decision:
     """Count what was ever wanted: rows that every partition touches, guarded by their version."""
     wanted: dict[str, int] = {}
@@ -258,10 +240,11 @@ async def tally(tx: Transaction, facts: Sequence[Placed]) -> Decision:
         [row.version + 1 for row in rows],
         expect=len(rows),
     )
+    tx.write(TALLIED, [fact.order_id for fact in facts])
     return Decision()
 
 
-HANDLERS: dict[str, Any] = {
+HANDLERS: Mapping[str, Any] = {
     "place": place,
     "note": note,
     "decide": decide,

@@ -181,7 +181,9 @@ class Node:
 
     def unready(self) -> list[str]:
         """Why orders cannot be taken right now; nothing when they can."""
-        return [] if self.ready else ["this process has not started, or is stopping"]
+        if not self.ready:
+            return ["this process has not started, or is stopping"]
+        return ["the database does not answer"] if self.reader.faulty else []
 
     async def stop(self) -> None:
         """Answer who waits, finish what runs, say good-bye."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contexts.catalog.factories import body, draft, variant
+from tests.contexts.catalog.factories import body, draft, variant
 from tradewind.contexts.catalog.commands import ProductBody
 from tradewind.contexts.catalog.events import Price
 from tradewind.contexts.catalog.problems import InvalidProduct

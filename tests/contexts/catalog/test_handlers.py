@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from contexts.catalog.factories import body, line, variant
+from tests.contexts.catalog.factories import body, line, variant
 from tradewind.contexts.catalog.commands import (
     ArchiveProduct,
     BeginImport,

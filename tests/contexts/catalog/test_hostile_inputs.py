@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from contexts.catalog.factories import line, variant
+from tests.contexts.catalog.factories import line, variant
 from tradewind.contexts.catalog import queries
 from tradewind.contexts.catalog.commands import BeginImport, ImportChunk
 from tradewind.contexts.catalog.handlers import imports

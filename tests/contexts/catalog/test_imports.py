@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contexts.catalog.factories import line, variant
+from tests.contexts.catalog.factories import line, variant
 from tradewind.contexts.catalog.commands import ImportChunk
 from tradewind.contexts.catalog.problems import ImportOutOfStep
 from tradewind.contexts.catalog.rules.imports import (

@@ -4,7 +4,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contexts.catalog.factories import draft, variant
+from tests.contexts.catalog.factories import draft, variant
 from tradewind.contexts.catalog.commands import Precondition
 from tradewind.contexts.catalog.events import ProductChanged, sku_key
 from tradewind.contexts.catalog.problems import (

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from contexts.catalog.factories import body, variant
+from tests.contexts.catalog.factories import body, variant
 from tradewind.contexts.catalog import queries
 from tradewind.contexts.catalog.commands import ArchiveProduct, UpsertProduct
 from tradewind.contexts.catalog.handlers.products import archive_products, upsert_products

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from contexts.catalog.factories import line, variant
+from tests.contexts.catalog.factories import line, variant
 from tradewind import app
 from tradewind.contexts.catalog import routes
 from tradewind.contexts.catalog.context import CONTEXT

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from tests.contexts.orders.test_rules import command, wanted
 from tradewind.contexts.catalog.events import Price, ProductChanged, VariantChanged
 from tradewind.contexts.fraud.events import PaymentCleared, PaymentHeld
 from tradewind.contexts.inventory.events import StockRefused
@@ -17,8 +18,6 @@ from tradewind.kernel.ids import new_id
 from tradewind.kernel.messages import Decision
 from tradewind.platform.database.transaction import Transaction
 from tradewind.testing.database import UnitRunner
-
-from contexts.orders.test_rules import command, wanted
 
 
 def product(sku: str, *, version: int = 1, price_e4: int = 20_000, **more: Any) -> ProductChanged:

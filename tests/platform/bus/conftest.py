@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from bus.workshop import SCHEMA, Workshop
+from tests.platform.bus.workshop import SCHEMA, Workshop
 from tradewind.platform.bus import members
 from tradewind.platform.database.migrate import migrate
 from tradewind.platform.database.pool import Pool

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bus.workshop import Touched, Workshop, until, until_true
+from tests.platform.bus.workshop import Touched, Workshop, until, until_true
 from tradewind.platform.bus import dead_letters, delivery
 from tradewind.platform.bus.consumer import Work
 from tradewind.platform.database.transaction import LeaseLost

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bus.workshop import Hands, Touched, Workshop, until, until_true
+from tests.platform.bus.workshop import Hands, Touched, Workshop, until, until_true
 from tradewind.kernel.messages import PARTITIONS, Position
 from tradewind.platform.bus import delivery
 from tradewind.platform.bus.consumer import WHOLE, Work

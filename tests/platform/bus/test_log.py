@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from msgspec import Struct
 
-from bus.workshop import (
+from tests.platform.bus.workshop import (
     SAVE,
     Make,
     Poison,

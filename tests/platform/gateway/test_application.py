@@ -5,7 +5,9 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from gateway_shop import (
+from msgspec import structs
+
+from tests.platform.gateway.gateway_shop import (
     CLERK,
     KEY,
     Reply,
@@ -15,8 +17,6 @@ from gateway_shop import (
     hostile,
     order,
 )
-from msgspec import structs
-
 from tradewind.platform.settings import Settings
 
 

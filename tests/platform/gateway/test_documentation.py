@@ -6,11 +6,11 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from gateway_shop import ORDERS, application, call
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from msgspec import structs
 from openapi_spec_validator import validate
 
+from tests.platform.gateway.gateway_shop import ORDERS, application, call
 from tradewind import app as platform
 from tradewind.platform.gateway.endpoint import Endpoint
 from tradewind.platform.gateway.examples import example_of

@@ -5,13 +5,13 @@ import time
 from typing import Any
 
 import pytest
-from gateway_shop import (
+from msgspec import Struct, structs
+
+from tests.platform.gateway.gateway_shop import (
     ORDERS,
     application,
     call,
 )
-from msgspec import Struct, structs
-
 from tradewind.kernel.answers import Answer
 from tradewind.platform.gateway.limits import Class, Limits, Policy
 from tradewind.platform.gateway.request import Request

@@ -10,9 +10,9 @@ from typing import Any
 
 import aiohttp
 import pytest
-from gateway_shop import KEY, application, order
 from msgspec import structs
 
+from tests.platform.gateway.gateway_shop import KEY, application, order
 from tradewind.platform.gateway.protocol import GuardedProtocol
 from tradewind.platform.gateway.server import Server
 from tradewind.platform.settings import Settings

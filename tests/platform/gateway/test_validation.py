@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
-from gateway_shop import hostile
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Meta, Struct
 
+from tests.platform.gateway.gateway_shop import hostile
 from tradewind.kernel.problems import Problem
 from tradewind.kernel.texts import Prose
 from tradewind.platform.gateway.validation import (

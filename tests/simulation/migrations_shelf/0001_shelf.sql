@@ -7,6 +7,12 @@ CREATE TABLE shelf.stock (
   wanted    bigint NOT NULL DEFAULT 0,
   version   bigint NOT NULL DEFAULT 0
 );
+-- Which orders were counted into `wanted`, each time they were.
+CREATE TABLE shelf.tallied (
+  number   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  order_id text   NOT NULL COLLATE "C",
+  xid      xid8   NOT NULL DEFAULT pg_current_xact_id()
+);
 CREATE TABLE shelf.movements (
   number   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   order_id text   NOT NULL COLLATE "C",

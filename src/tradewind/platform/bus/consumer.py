@@ -266,6 +266,7 @@ class Work:
 
     def hold(self, partition: int, committed: Position, epoch: int) -> None:
         """Take over a partition; the reader must come back to `committed`."""
+        self.let_go([partition])  # what is queued of it came under another lease
         self.held[partition] = Held(committed, epoch)
         self.behind = True
         self.call_reader()

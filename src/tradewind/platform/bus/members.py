@@ -57,10 +57,14 @@ TAKE = """
             OR NOT EXISTS (SELECT 1 FROM bus.processes p WHERE p.id = o.holder))
     RETURNING o.consumer, o.partition, o.xid::text::bigint, o.number, o.epoch
 """
+# By what the table says, not by what we hold: a lease that was lost in the very moment in which its
+# partition fell to another must be given up too, or nobody would ever take it.
 GIVE_UP = """
     UPDATE bus.offsets o SET holder = NULL
-      FROM unnest($2::text[], $3::smallint[]) AS w (consumer, partition)
-     WHERE o.consumer = w.consumer AND o.partition = w.partition AND o.holder = $1
+     WHERE o.holder = $1 AND NOT EXISTS (
+           SELECT 1 FROM unnest($2::text[], $3::smallint[]) AS w (consumer, partition)
+            WHERE w.consumer = o.consumer AND w.partition = o.partition)
+    RETURNING 1
 """
 # Idle consumers follow the reader, so that a restart does not begin at their last interest.
 FOLLOW = """
@@ -179,16 +183,13 @@ class Members:
     async def rebalance(self, session: Connection) -> None:
         """Compare what is ours with what we hold."""
         take: list[tuple[str, int]] = []
-        leave: list[tuple[str, int]] = []
+        ours: list[tuple[str, int]] = []
         for name, work in self.works.items():
             mine = set(share(self.id, name, self.living, slots(work)))
+            work.let_go(work.held.keys() - mine)
             take += [(name, p) for p in mine - work.held.keys()]
-            leave += [(name, p) for p in work.held.keys() - mine]
-        for name, partition in leave:
-            self.works[name].let_go([partition])
-        if leave:
-            names, partitions = zip(*leave, strict=True)
-            await session.execute(GIVE_UP, self.id, list(names), list(partitions))
+            ours += [(name, p) for p in mine]
+        if await session.fetch(GIVE_UP, self.id, [n for n, _ in ours], [p for _, p in ours]):
             await session.execute("SELECT pg_notify($1, '')", MEMBERS_CHANNEL)
         if not take:
             return
@@ -227,11 +228,16 @@ class Members:
             ]
             if still:
                 columns = list(map(list, zip(*still, strict=True)))
-                done = await session.fetch(FOLLOW, *columns)
-                for row in done:
-                    held = self.works[row["consumer"]].held[row["partition"]]
-                    held.committed = passed[row["partition"]]
-                    held.seen = max(held.seen, held.committed)
+                done = {tuple(row) for row in await session.fetch(FOLLOW, *columns)}
+                for name, partition in (row[:2] for row in still):
+                    work = self.works[name]
+                    if (name, partition) not in done:
+                        # Not where, or not whose, we believe: nothing else would tell us.
+                        work.let_go([partition])
+                        self.hurry.set()
+                    elif (held := work.held.get(partition)) is not None:
+                        held.committed = passed[partition]
+                        held.seen = max(held.seen, held.committed)
         finally:
             for gate in gates:
                 gate.release()

@@ -38,6 +38,7 @@ class Reader:
         self.cursor = START
         self.awaited = 0  # the newest xid this process committed events under
         self.halted: set[int] = set()
+        self.faulty = False  # the last look failed: the database does not answer
         self.bell = asyncio.Event()
         self._sequences: OrderedDict[tuple[str, str], int] = OrderedDict()
         for work in works:
@@ -56,7 +57,9 @@ class Reader:
             try:
                 count = await self.step()
                 backoff_s = 0.05
+                self.faulty = False
             except delivery.PASSING as fault:
+                self.faulty = True
                 logger.warning("bus.reader_fault", fault=repr(fault)[:300])
                 await asyncio.sleep(backoff_s * random.uniform(0.5, 1.5))
                 backoff_s = min(2.0, backoff_s * 2)
