@@ -70,7 +70,8 @@ class Chaos:
         """The connection is lost."""
         self.faults += 1
         connection.terminate()
-        return asyncpg.ConnectionDoesNotExistError(f"simulated: lost {when}")
+        lost: Exception = asyncpg.ConnectionDoesNotExistError(f"simulated: lost {when}")
+        return lost
 
 
 class FaultyConnection:

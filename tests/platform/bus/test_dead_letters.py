@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import asyncpg
 import pytest
 
 from tests.platform.bus.workshop import Touched, Workshop, until, until_true
-from tradewind.platform.bus import dead_letters, delivery
+from tradewind.platform.bus import dead_letters
 from tradewind.platform.bus.consumer import Work
 from tradewind.platform.database.transaction import LeaseLost
 from tradewind.platform.node import Node
@@ -20,8 +21,8 @@ def echo_of(node: Node) -> Work:
 async def letters(workshop: Workshop) -> list[tuple[str, int, str]]:
     """What waits: key, sequence, state, in the order of the log."""
     rows = await workshop.sql(
-        "SELECT d.key, l.sequence, d.state FROM bus.dead_letters d JOIN bus.log l USING (xid, number)"
-        " ORDER BY d.xid, d.number"
+        "SELECT d.key, l.sequence, d.state FROM bus.dead_letters d"
+        " JOIN bus.log l USING (xid, number) ORDER BY d.xid, d.number"
     )
     return [tuple(row) for row in rows]
 
@@ -274,7 +275,7 @@ async def test_conflicts_make_batches_smaller_and_kill_nothing(workshop: Worksho
     async def crowded(tx: Any, events: Sequence[Any]) -> Any:
         sizes.append(len(events))
         if len(events) > 2:
-            raise delivery.asyncpg.DeadlockDetectedError("too many at once")
+            raise asyncpg.DeadlockDetectedError("too many at once")
         return await handle(tx, events)
 
     work.handler = crowded

@@ -274,6 +274,8 @@ class Work:
     def let_go(self, partitions: Iterable[int]) -> None:
         """Forget partitions and what is queued of them."""
         gone = set(partitions)
+        if not gone:
+            return
         for partition in gone:
             self.held.pop(partition, None)
         self.queue = deque(m for m in self.queue if self.slot(m.partition) not in gone)

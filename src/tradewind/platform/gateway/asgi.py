@@ -39,6 +39,7 @@ from tradewind.platform.gateway.problems import (
     MethodNotAllowed,
     NotFound,
     RequestTimeout,
+    Stopping,
     TooManyRequests,
     Unauthenticated,
 )
@@ -172,7 +173,7 @@ class Application:
                 extra.append((b"connection", b"close"))  # the rest of the body may still come
         except asyncio.CancelledError:
             # The server's time to drain is over. The client shall hear it; nobody awaits the task.
-            response = render_refusal(Busy(), begun.trace_id)
+            response = render_refusal(Stopping(), begun.trace_id)
         except Exception as error:
             response = failed(error, scope["method"], endpoint, begun.trace_id)
         finally:

@@ -145,6 +145,21 @@ class Forbidden(Problem):
     title = "The credential does not allow this."
 
 
+class Stopping(Problem):
+    """The process had to stop before it was done; what it had begun may or may not be done."""
+
+    status = 503
+    code = "stopping"
+    title = "The platform is stopping."
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The request was cut short, and part of it may be done. Repeat it as it is, with the "
+            "same Idempotency-Key where it had one: it takes effect once.",
+            headers={"retry-after": "1"},
+        )
+
+
 class TooManyRequests(Problem):
     """The caller is over its rate; ``Retry-After`` says when to come back."""
 
@@ -194,6 +209,7 @@ GATEWAY_PROBLEMS: tuple[type[Problem], ...] = (
     PreconditionFailed,
     PreconditionRequired,
     RequestTimeout,
+    Stopping,
     TooManyRequests,
     Unauthenticated,
     UnsupportedMediaType,
