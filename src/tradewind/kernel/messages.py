@@ -41,6 +41,10 @@ class Event(Struct, frozen=True, kw_only=True):
 class Command(Struct, frozen=True, kw_only=True):
     """A request that one context accepts. It may be refused with a `Problem`."""
 
+    # Whether its commit waits for the disk. False: nobody is told of it before something later is
+    # on the disk, and if a crash undoes it, whoever asked asks again.
+    durable: ClassVar[bool] = True
+
     # Under which key it came, where it may be sent twice: then its outcome is an `Answer`
     # (kept, and replayed to a twin) or `Pending` (the answer follows with a later decision).
     idempotency: Idempotency | None = None

@@ -47,6 +47,8 @@ WRITTEN: contextvars.ContextVar[dict[int, int] | None] = contextvars.ContextVar(
     "tradewind_written", default=None
 )
 CAUGHT_UP_LOOK_S = 0.01
+# A commit that waits for the disk takes every earlier one of the server with it.
+FLUSH = "SELECT pg_logical_emit_message(true, 'tradewind', '')"
 
 
 class CommandPlan(Struct, frozen=True):
@@ -97,9 +99,11 @@ class Node:
         self.plan = plan
         self.secrets = secrets
         self.clock = Clock()
-        self.pool = Pool(dsn, connections_max=settings.connections_max - 1, application="tradewind")
+        self.pool = Pool(dsn, connections_max=settings.connections_max - 2, application="tradewind")
         self.vault = Vault(self.pool, secrets, queue_max=settings.batch_queue_max)
-        self.answers = WaitingRoom(self.pool, waiting_max=settings.waiting_max)
+        self.answers = WaitingRoom(
+            self.pool, waiting_max=settings.waiting_max, alone=lambda: self.members.alone
+        )
         self.workplace = Workplace(
             pool=self.pool, clock=self.clock, settings=settings, committed=self._committed
         )
@@ -128,6 +132,7 @@ class Node:
             )
             for c in plan.commands
         }
+        self.reader.lost = self.members.hurry.set
         for work in self.works:
             work.lost = self.members.hurry.set
         self.ready = False
@@ -152,6 +157,8 @@ class Node:
             events=self.plan.announced,
             workplace=self.workplace,
             batch_max=feed.BATCH_MAX,
+            linger_s=feed.LINGER_S,
+            durable=True,
             whole=True,
             raw=True,
         )
@@ -198,6 +205,7 @@ class Node:
             task.cancel()
         await asyncio.gather(*self._tasks, *self._client_tasks, return_exceptions=True)
         await self.members.leave()
+        self.reader.close()
         await self.vault.close()
         await self.pool.close()
 
@@ -237,6 +245,11 @@ class Node:
         if isinstance(outcome, Problem):
             raise outcome
         return outcome
+
+    async def make_durable(self) -> None:
+        """Return once everything this process has committed so far is on the disk."""
+        async with self.pool.lend("tradewind_bus") as connection:
+            await connection.execute(FLUSH)
 
     async def caught_up(self, consumers: Sequence[str], timeout_s: float) -> bool:
         """Whether these consumers passed, in time, what this request's commands announced."""

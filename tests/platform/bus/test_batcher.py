@@ -127,9 +127,8 @@ async def test_a_stale_read_is_decided_anew(workshop: Workshop) -> None:
     """Two nodes write the same things under version guards; every touch is counted."""
     one = await workshop.start("one", touching=touch_guarded)
     two = await workshop.start("two", touching=touch_guarded)
-    await asyncio.gather(
-        *(n.submit(Touch(things=("a", "b"))) for n in (one, two) for _ in range(40))
-    )
+    touches = [node.submit(Touch(things=("a", "b"))) for node in (one, two) for _ in range(40)]
+    await asyncio.gather(*touches)
     rows = await workshop.sql("SELECT version FROM toy.things")
     assert [row[0] for row in rows] == [80, 80]
 
@@ -157,7 +156,9 @@ async def test_a_handler_that_forgets_an_outcome_commits_nothing(workshop: Works
     assert await made(workshop) == []
 
 
-async def test_twins_in_two_nodes_have_one_effect_and_one_answer(workshop: Workshop) -> None:
+async def test_twins_in_two_nodes_have_one_effect_and_one_answer(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Both look the key up, neither finds it, both write: the second fails on the key's row."""
     one, two = await workshop.start("one"), await workshop.start("two")
     both_looked = asyncio.Barrier(2)
@@ -169,11 +170,8 @@ async def test_twins_in_two_nodes_have_one_effect_and_one_answer(workshop: Works
             await both_looked.wait()
         return found
 
-    batcher.idempotency.look_up = together
-    try:
-        answers = await asyncio.gather(*(n.submit(keyed("m", "k")) for n in (one, two)))
-    finally:
-        batcher.idempotency.look_up = look_up
+    monkeypatch.setattr(keys, "look_up", together)
+    answers = await asyncio.gather(*(n.submit(keyed("m", "k")) for n in (one, two)))
     assert {(a.status, a.body, tuple(a.headers)) for a in answers} == {
         (201, b"made m", ("content-type",))
     }
@@ -372,33 +370,24 @@ async def test_caught_up_in_the_middle_of_a_transaction_is_not_caught_up(
     """One transaction announced more than one batch holds: the first batch is not all of it."""
     one = await workshop.start("one", consumers=())
     two = await workshop.start("two", batch_max=4)
-    hands = workshop.hands_of(two)
     work = next(w for w in two.works if w.name == "toy.echo")
-    handle = work.handler
+    handle, stopped, go_on = work.handler, asyncio.Event(), asyncio.Event()
 
     async def stop_at_the_second(tx: Transaction, events: Sequence[Touched]) -> Decision:
         if events[0].sequence > 4:
-            hands.reached.set()
-            hands.hold = hands.hold or asyncio.Event()
-            await hands.hold.wait()
+            stopped.set()
+            await go_on.wait()
         return await handle(tx, events)
 
-    hands.reached.clear()
     work.handler = stop_at_the_second
     await until_true(lambda: not one.members.alone, "company")
-    for node in (one, two):
+    for node, thing in ((one, "elsewhere"), (two, "here")):
         WRITTEN.set(None)
-        hands.hold = None
-        hands.reached.clear()
-        thing = f"t{node is one}"
+        stopped.clear()
+        go_on.clear()
         await node.submit(Touch(things=(thing,) * 10))
-
-        async def stopped() -> bool:
-            return bool(hands.hold)
-
-        await until(stopped, "the second batch")
+        await stopped.wait()
         assert not await node.caught_up(["toy.echo"], 0.15)
-        assert hands.hold is not None
-        hands.hold.set()
+        go_on.set()
         assert await node.caught_up(["toy.echo"], 10)
         assert (await workshop.sequences())[thing] == list(range(1, 11))

@@ -11,6 +11,7 @@ import pytest
 from tests.platform.bus.workshop import Make, Rang, Touched, Workshop, until, until_true
 from tradewind.kernel.messages import (
     Decision,
+    Position,
     TimerDropped,
     TimerSet,
     partition_of,
@@ -81,10 +82,8 @@ async def test_a_missing_fact_halts_its_partition_and_says_so(
         return bool(rows[0][0] > node.reader.awaited and rows[0][0] >= await end(workshop))
 
     await until(others_followed, "the other offsets to follow")
-    query = (
-        "SELECT xid::text::bigint FROM bus.offsets WHERE consumer = 'toy.echo' AND partition = $1"
-    )
-    ((stopped,),) = await workshop.sql(query, partition)
+    query = "SELECT xid::text::bigint FROM bus.offsets WHERE consumer = $1 AND partition = $2"
+    ((stopped,),) = await workshop.sql(query, "toy.echo", partition)
     assert stopped < await end(workshop), "the halted offset stays before what was not handled"
     # The feed numbers what is there.
     page = await node.feed_page(after=0, topic=None, limit=10)
@@ -221,7 +220,7 @@ async def test_two_sequencers_fight_and_the_feed_has_no_gap(workshop: Workshop) 
             " RETURNING xid::text::bigint, number, epoch",
             thief.name,
         )
-        thief.hold(-1, consumer.Position(rows[0][0], rows[0][1]), rows[0][2])
+        thief.hold(-1, Position(rows[0][0], rows[0][1]), rows[0][2])
         await workshop.append(*(Touched(sequence=n, thing_id=thing) for thing in "abcdef"))
         await asyncio.sleep(0.02)
     await numbered(workshop, 90)

@@ -1,6 +1,7 @@
 """What orders accepts."""
 
 from datetime import datetime
+from typing import ClassVar
 
 from msgspec import Struct
 
@@ -21,6 +22,8 @@ class PlaceOrder(Command, frozen=True, kw_only=True):
 
     Personal data is in the vault already: `customer` and `contact` are its tokens.
     """
+
+    durable: ClassVar[bool] = False  # the decision is; a 202 before it flushes
 
     order_id: str
     payment_id: str

@@ -168,6 +168,7 @@ async def wait(request: Request, resource: str) -> Settled | None:
 
 async def not_yet(request: Request, order_id: str) -> Answer:
     """202: the order is placed, its decision will be at Location."""
+    await request.node.make_durable()
     found = await read(request, order_id)
     shown = await fill(request, *found)
     shown.order_token = request.node.secrets.order_token(order_id)

@@ -1,6 +1,6 @@
 """What can be asked of payments, and the calls to the provider that follow from it."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from msgspec import Struct
 
@@ -57,5 +57,7 @@ class ProviderOutcome(Struct, frozen=True, kw_only=True):
 
 class RecordOutcomes(Command, frozen=True, kw_only=True):
     """Write down what came of calls; one burst of answers is one command."""
+
+    durable: ClassVar[bool] = False  # if a crash undoes it, the provider is asked by key
 
     outcomes: tuple[ProviderOutcome, ...]

@@ -6,7 +6,7 @@ looks for all who wait. Where others live the room looks every 50 ms even withou
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -17,6 +17,7 @@ from tradewind.platform.database.pool import Pool
 logger = structlog.get_logger(__name__)
 
 FLOOR_S = 0.05
+FLOOR_ALONE_S = 1.0
 # Answers that came between the commit of a request and its wait; and resources remembered.
 UNCLAIMED_MAX = 4_096
 
@@ -24,21 +25,30 @@ UNCLAIMED_MAX = 4_096
 class WaitingRoom:
     """Who waits for what."""
 
-    def __init__(self, pool: Pool, *, waiting_max: int) -> None:
+    def __init__(
+        self, pool: Pool, *, waiting_max: int, alone: Callable[[], bool] = lambda: False
+    ) -> None:
         self.pool = pool
+        self.alone = alone
         self.waiting_max = waiting_max
         self._waiting: dict[str, list[asyncio.Future[Settled]]] = {}
         self._context: dict[str, str] = {}  # resource -> context that keeps its answer
         self._early: dict[str, Settled] = {}
+        self._doubtful: set[str] = set()  # may have been decided before anyone waited
         self._bell = asyncio.Event()
         self.closing = False
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def expect(self, resource: str, context: str) -> None:
-        """A request was taken whose answer comes later; called before anyone can decide it here."""
+    def expect(self, resource: str, context: str, *, doubtful: bool = False) -> None:
+        """A request was taken whose answer comes later; called before anyone can decide it here.
+
+        `doubtful`: it was taken earlier, so it may have been decided already.
+        """
         self._context[resource] = context
+        if doubtful:
+            self._doubtful.add(resource)
         if len(self._context) > 4 * UNCLAIMED_MAX:
             self._context.pop(next(iter(self._context)))
 
@@ -65,7 +75,8 @@ class WaitingRoom:
             return None
         waiter: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(resource, []).append(waiter)
-        self._bell.set()
+        if resource in self._doubtful or len(self._waiting) == 1:
+            self._bell.set()
         try:
             async with asyncio.timeout(timeout_s):
                 return await waiter
@@ -92,17 +103,19 @@ class WaitingRoom:
                 waiter.cancel()
 
     async def run(self) -> None:
-        """Look for answers that other processes gave, until cancelled."""
+        """Look for answers that were given elsewhere, until cancelled."""
         while True:
             if not self._waiting:
                 self._bell.clear()
                 await self._bell.wait()
             self._bell.clear()
-            try:
-                async with asyncio.timeout(FLOOR_S):
-                    await self._bell.wait()
-            except TimeoutError:
-                pass
+            if not self._doubtful:
+                try:
+                    async with asyncio.timeout(FLOOR_ALONE_S if self.alone() else FLOOR_S):
+                        await self._bell.wait()
+                except TimeoutError:
+                    pass
+            self._doubtful.clear()
             try:
                 await self.look()
             except delivery.PASSING as fault:

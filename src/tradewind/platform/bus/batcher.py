@@ -203,7 +203,7 @@ class Batcher:
                 continue
             outcome = idempotency.outcome_of(row, key)
             if isinstance(outcome, Pending):
-                self.room.expect(outcome.resource, self.context)
+                self.room.expect(outcome.resource, self.context, doubtful=True)
             tell(waiting, outcome, None)
         if not fresh:
             return
@@ -216,6 +216,7 @@ class Batcher:
                 handler=self._decide,
                 messages=commands,
                 causes=causes(commands),
+                durable=type(commands[0]).durable,
                 keyed=bool(keyed),
                 name=name,
                 expected=self.room.expect,

@@ -70,6 +70,8 @@ class Work:
         batch_max: int,
         whole: bool = False,
         raw: bool = False,
+        linger_s: float = 0.0,
+        durable: bool = False,
     ) -> None:
         self.context = context
         self.name = f"{context}.{name}"
@@ -78,6 +80,8 @@ class Work:
         self.workplace = workplace
         self.batch_max = batch_max
         self.whole = whole
+        self.linger_s = linger_s  # how long a batch may grow
+        self.durable = durable  # whether each commit waits for the disk
         self.raw = raw  # the handler is given `Delivered`, not the event inside
         self.held: dict[int, Held] = {}
         self.working: dict[int, Held] = {}  # the leases that the batch at work was taken under
@@ -132,6 +136,8 @@ class Work:
             if not self.queue:
                 self.bell.clear()
                 await self.bell.wait()
+            if self.linger_s and len(self.queue) < self.batch_max:
+                await asyncio.sleep(self.linger_s)
             try:
                 await self.step()
                 backoff_s = 0.05
@@ -237,6 +243,7 @@ class Work:
                 messages=live if self.raw else [m.event for m in live],
                 causes={m.key: Cause(m.reference, m.trace) for m in live},
                 fence=fence,
+                durable=self.durable,
                 name=self.name,
                 extra=extra if parked or dead is not None else None,
             ),

@@ -85,6 +85,8 @@ class Unit(Struct, frozen=True, kw_only=True):
     messages: Sequence[Any]
     causes: Mapping[str, Cause] = {}
     fence: Fence | None = None
+    # Whether the commit always waits for the disk; else only where something leaves with it.
+    durable: bool = True
     keyed: bool = False  # messages are commands, some with idempotency keys
     name: str = ""  # whose figures it counts among
     extra: Callable[[Transaction], None] | None = None  # more writes for the same commit
@@ -139,7 +141,10 @@ async def attempt(workplace: Workplace, unit: Unit) -> Done:
         if unit.fence is not None:
             move(tx, unit.fence)
         ring = workplace.bells if decision.events or answers else ()
-        xid = await tx.send(ring=ring)
+        # What a caller is told, or a third party is asked for, must outlive a crash. The rest may
+        # be lost with the last instants of a crashed server: whoever did it does it again.
+        lazy = not (unit.durable or answers or decision.signals)
+        xid = await tx.send(ring=ring, lazy=lazy)
     return Done(xid, decision, partitions, answers, settled)
 
 

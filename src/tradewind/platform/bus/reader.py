@@ -7,8 +7,9 @@ reader was told of something it has not seen, it looks again at each ring and af
 
 import asyncio
 import random
+import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -16,13 +17,15 @@ from tradewind.kernel.messages import START, Delivered, Position
 from tradewind.platform.bus import delivery, log
 from tradewind.platform.bus.consumer import Work
 from tradewind.platform.bus.log import LogRow, Vocabulary
-from tradewind.platform.database.pool import Pool
+from tradewind.platform.database.pool import Connection, Pool
 
 logger = structlog.get_logger(__name__)
 
 # How many subjects' last sequences are remembered to notice a gap: 100,000 are about 20 MB.
 SUBJECTS_REMEMBERED = 100_000
 UNSEEN_PAUSE_S = 0.002
+# Under load something commits every millisecond; a read serves all that came since the last one.
+READ_EVERY_S_MIN = 0.002
 
 
 class Reader:
@@ -39,7 +42,10 @@ class Reader:
         self.awaited = 0  # the newest xid this process committed events under
         self.halted: set[int] = set()
         self.faulty = False  # the last look failed: the database does not answer
+        self.lost: Callable[[], None] = lambda: None
         self.bell = asyncio.Event()
+        self._session: Connection | None = None
+        self._read_at = 0.0
         self._sequences: OrderedDict[tuple[str, str], int] = OrderedDict()
         for work in works:
             work.call_reader = self.ring
@@ -53,6 +59,9 @@ class Reader:
         """Follow the log until cancelled."""
         backoff_s = 0.05
         while True:
+            early_s = self._read_at + READ_EVERY_S_MIN - time.monotonic()
+            if early_s > 0:
+                await asyncio.sleep(early_s)
             self.bell.clear()
             try:
                 count = await self.step()
@@ -61,6 +70,7 @@ class Reader:
             except delivery.PASSING as fault:
                 self.faulty = True
                 logger.warning("bus.reader_fault", fault=repr(fault)[:300])
+                self.start_over()
                 await asyncio.sleep(backoff_s * random.uniform(0.5, 1.5))
                 backoff_s = min(2.0, backoff_s * 2)
                 continue
@@ -79,13 +89,40 @@ class Reader:
         self.come_back()
         if not any(work.held for work in self.works):
             return 0
-        async with self.pool.lend("tradewind_bus") as connection:
-            rows, cursor = await log.read(connection, self.cursor)
+        rows, cursor = await log.read(await self.session(), self.cursor)
+        self._read_at = time.monotonic()
         for row in rows:
             follows = row.partition not in self.halted and self.follows(row)
             self.hand_out(self.vocabulary.decode(row), follows=follows)
         self.cursor = cursor
         return len(rows)
+
+    async def session(self) -> Connection:
+        """A session of its own: when the server crashes it ends, and is known to have ended."""
+        if self._session is None:
+            self._session = await self.pool.connect(name="tradewind reader")
+            await self._session.execute("SET ROLE tradewind_bus")
+        return self._session
+
+    def start_over(self) -> None:
+        """Believe nothing that was remembered.
+
+        A server that crashed may have lost what was not yet on the disk, and gives those
+        transaction numbers again: a place in the log that was reached before means nothing. What
+        holds is what the offsets say, so every partition is let go and taken again.
+        """
+        self.close()
+        self.awaited = 0
+        self._sequences.clear()
+        for work in self.works:
+            work.let_go(list(work.held))
+        self.lost()
+
+    def close(self) -> None:
+        """Drop the session."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.terminate()
 
     def hand_out(self, message: Delivered, *, follows: bool) -> None:
         """Offer an event to each consumer. Behind a gap only to those that take the log as a whole:

@@ -48,6 +48,8 @@ class Pool:
                 "application_name": name or self.application,
                 "idle_in_transaction_session_timeout": "5s",
                 "jit": "off",
+                # Units of work are few large statements: planning one costs more than running it.
+                "plan_cache_mode": "force_generic_plan",
             },
         )
 

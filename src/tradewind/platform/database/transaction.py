@@ -118,10 +118,11 @@ class Transaction(Snapshot):
         self._touched = True
         self.writes.append(Write(sql.strip(), args, expect, guard))
 
-    async def send(self, *, ring: Sequence[str] = ()) -> int:
+    async def send(self, *, ring: Sequence[str] = (), lazy: bool = False) -> int:
         """Send what was queued as one statement and commit; returns the xid. For delivery only.
 
-        `ring`: channels to notify with the commit, where other processes listen.
+        `ring`: channels to notify with the commit, where other processes listen. `lazy`: do not
+        wait for the disk; a crash of the server may undo the commit, and nothing after it survives.
         """
         if not self.writes:
             if self.locked:
@@ -133,7 +134,7 @@ class Transaction(Snapshot):
         args = [value for w in self.writes for value in w.args]
         args += [w.expect for w in self.writes if w.expect is not None]
         try:
-            xid = await self._connection.fetchval(compose(shapes, tuple(ring)), *args)
+            xid = await self._connection.fetchval(compose(shapes, tuple(ring), lazy), *args)
         except asyncpg.PostgresError as error:
             if error.sqlstate == STALE_READ:
                 raise StaleRead(str(error)) from None
@@ -151,7 +152,9 @@ def lock_number(kind: str, name: str) -> int:
 
 
 @lru_cache(maxsize=STATEMENTS_COMPOSED_MAX)
-def compose(shapes: tuple[tuple[str, int, str], ...], ring: tuple[str, ...] = ()) -> str:
+def compose(
+    shapes: tuple[tuple[str, int, str], ...], ring: tuple[str, ...] = (), lazy: bool = False
+) -> str:
     """One WITH statement out of many writes (sql, number of parameters, guard or "").
 
     Parameters are renumbered; the expected counts of the guarded writes come after all others.
@@ -172,6 +175,8 @@ def compose(shapes: tuple[tuple[str, int, str], ...], ring: tuple[str, ...] = ()
         parts.append(f"w{index} AS ({text})")
         shift += arity
     bells = [f"pg_notify('{channel}', '')" for channel in ring]
+    if lazy:
+        bells.append("set_config('synchronous_commit', 'off', true)")
     result = ", ".join(["pg_current_xact_id()::text", *guards, *bells])
     return "WITH " + ",\n".join(parts) + f"\nSELECT {result}"
 
