@@ -24,8 +24,9 @@ SCHEMAS = [
     SchemaSource("till", FOLDER / "migrations_till"),
     SchemaSource("shelf", FOLDER / "migrations_shelf"),
 ]
-FIXED_SEEDS = (1, 2, 3, 4)
-PLANTED_SEEDS_MAX = 6
+FIXED_SEEDS = (1, 2, 3)
+PLANTED_SEEDS_MAX = 8
+PLANTED_ORDERS = 120
 
 
 def seeds() -> Sequence[int]:
@@ -62,6 +63,7 @@ async def simulate(
         if plant is not None:
             handlers = plant(monkeypatch, flow.HANDLERS)
         world = World(server.dsn_of(name), seed, monkeypatch, handlers)
+        world.orders = PLANTED_ORDERS if plant else world.orders
         world.wrong = await world.run()
     await server.drop_database(server.dsn_of(name))
     return world

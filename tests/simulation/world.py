@@ -48,6 +48,7 @@ class World:
     ) -> None:
         self.dsn = dsn
         self.seed = seed
+        self.orders = ORDERS
         self.random = random.Random(seed)
         self.monkeypatch = monkeypatch
         self.handlers = handlers
@@ -138,7 +139,7 @@ class World:
 
     async def customer(self, number: int) -> None:
         """Places orders, one after the other, and says something about some of them."""
-        for turn in range(ORDERS // CUSTOMERS):
+        for turn in range(self.orders // CUSTOMERS):
             order_id = f"o{number}_{turn}"
             skus = self.random.sample(range(SKUS), k=self.random.randint(1, 3))
             lines = tuple(Line(f"s{sku}", self.random.randint(1, 3)) for sku in skus)
@@ -211,7 +212,7 @@ class World:
         await self.sql(
             "INSERT INTO shelf.stock (sku, on_hand, reserved)"
             " SELECT 's' || n, $1, 0 FROM generate_series(0, $2) AS n",
-            ORDERS // 5,
+            self.orders // 5,
             SKUS - 1,
         )
         for _ in range(2):

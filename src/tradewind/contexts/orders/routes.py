@@ -15,6 +15,7 @@ from tradewind.kernel.answers import Answer, Pending, Settled
 from tradewind.kernel.ids import new_id
 from tradewind.kernel.money import Amount, parse_e4, parse_minor
 from tradewind.kernel.problems import FieldError, Problem
+from tradewind.platform.bus.batcher import OutcomeUnknown
 from tradewind.platform.bus.feed import FeedEvent
 from tradewind.platform.gateway.pages import decode_cursor, encode_cursor
 from tradewind.platform.gateway.request import Request
@@ -169,7 +170,11 @@ async def wait(request: Request, resource: str) -> Settled | None:
 async def not_yet(request: Request, order_id: str) -> Answer:
     """202: the order is placed, its decision will be at Location."""
     await request.node.make_durable()
-    found = await read(request, order_id)
+    async with request.reading() as snapshot:
+        found = await queries.order(snapshot, order_id)
+    if found is None:
+        # Placed, and lost again with the last instants of a crashed server: nobody was told of it.
+        raise OutcomeUnknown
     shown = await fill(request, *found)
     shown.order_token = request.node.secrets.order_token(order_id)
     headers = {"location": f"/v1/orders/{order_id}", **applied(request)}

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import asyncpg
 from msgspec import Struct
 
+from tradewind.platform.database.literals import encoded
 from tradewind.platform.database.pool import Connection
 from tradewind.platform.settings import Settings
 
@@ -56,30 +57,34 @@ class Snapshot:
     async def fetch(self, sql: str, *args: Any, into: type[Row]) -> list[Row]:
         """All rows, each as `into`: the columns in the order of the Struct's fields."""
         self._touched = True
-        return [into(*row) for row in await self._connection.fetch(sql, *args)]
+        sql, columns = encoded(sql, args)
+        return [into(*row) for row in await self._connection.fetch(sql, *columns)]
 
     async def fetch_one(self, sql: str, *args: Any, into: type[Row]) -> Row | None:
         """The first row as `into`, or None."""
         self._touched = True
-        row = await self._connection.fetchrow(sql, *args)
+        sql, columns = encoded(sql, args)
+        row = await self._connection.fetchrow(sql, *columns)
         return None if row is None else into(*row)
 
     async def fetch_values(self, sql: str, *args: Any) -> list[Any]:
         """The first column of all rows."""
         self._touched = True
-        return [row[0] for row in await self._connection.fetch(sql, *args)]
+        sql, columns = encoded(sql, args)
+        return [row[0] for row in await self._connection.fetch(sql, *columns)]
 
     async def fetch_value(self, sql: str, *args: Any) -> Any:
         """The first column of the first row, or None."""
         self._touched = True
-        return await self._connection.fetchval(sql, *args)
+        sql, columns = encoded(sql, args)
+        return await self._connection.fetchval(sql, *columns)
 
 
 class Write(Struct, frozen=True):
     """One queued statement; `expect` rows must be touched, where it is given."""
 
     sql: str
-    args: tuple[Any, ...]
+    args: Sequence[Any]
     expect: int | None
     guard: str  # the function of schema bus that compares: "expect" or "fence"
 
@@ -116,7 +121,8 @@ class Transaction(Snapshot):
         by ``unnest``, so that a batch is one statement whatever its size.
         """
         self._touched = True
-        self.writes.append(Write(sql.strip(), args, expect, guard))
+        sql, columns = encoded(sql.strip(), args)
+        self.writes.append(Write(sql, columns, expect, guard))
 
     async def send(self, *, ring: Sequence[str] = (), lazy: bool = False) -> int:
         """Send what was queued as one statement and commit; returns the xid. For delivery only.

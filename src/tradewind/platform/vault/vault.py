@@ -54,21 +54,7 @@ class VaultUnavailable(Problem):
 class Vault:
     """Keeps, opens, finds and erases personal data. One per process; `close` when it stops."""
 
-    def __init__(
-        self,
-        pool: Pool,
-        secrets: Secrets,
-        *,
-        queue_max: int = QUEUE_MAX,
-        server_of_its_own: bool = False,
-    ) -> None:
-        """Take the pool and the keys.
-
-        `server_of_its_own`: the vault is on another PostgreSQL than the contexts, so that a new
-        record has to reach the disk by itself. On the same server it need not: the log is written
-        in order, and the commit that uses the record's token takes the record to the disk with it.
-        """
-        self._synchronous_commit = "on" if server_of_its_own else "off"
+    def __init__(self, pool: Pool, secrets: Secrets, *, queue_max: int = QUEUE_MAX) -> None:
         self._pool = pool
         self._secrets = secrets
         self._intake = Intake(self._write, queue_max=queue_max)
@@ -164,7 +150,11 @@ class Vault:
         await self._intake.close()
 
     async def _write(self, records: Sequence[NewRecord]) -> Sequence[Kept]:
-        """One statement for the whole batch. Safe to send again: every row has its own token."""
+        """One statement for the whole batch. Safe to send again: every row has its own token.
+
+        It waits for the disk, though the order's commit comes after it: between the two the server
+        may crash, come back without the record, and take the order that points to it.
+        """
         columns = (
             [r.person for r in records],
             [r.holder for r in records],
@@ -173,10 +163,9 @@ class Vault:
             [r.blind for r in records],
             [r.contact for r in records],
             self._secrets.key_id,
-            self._synchronous_commit,
         )
         rows = await self._with_connection(lambda c: c.fetch(KEEP, *columns))
-        contacts: dict[bytes | None, str] = dict(rows)
+        contacts: dict[bytes, str] = dict(rows)
         return [Kept(r.person, None if r.blind is None else contacts[r.blind]) for r in records]
 
     async def _load_index_key(self) -> bytes:
@@ -234,8 +223,7 @@ PERSONS_OF_CONTACT = "SELECT person FROM vault.persons WHERE contact = $1 ORDER 
 # Contacts by contacts_blind_key, in the order of the index, so that two batches with the same new
 # addresses wait for each other instead of deadlocking. A known contact is share-locked: `erase`
 # cannot drop it before these records are there to be seen. A contact that a concurrent batch has
-# just made is not in this statement's snapshot; the no-op DO UPDATE is what returns it. The last
-# line holds for this statement's own transaction: see `Vault.__init__`.
+# just made is not in this statement's snapshot; the no-op DO UPDATE is what returns it.
 KEEP = """
     WITH new AS MATERIALIZED (
       SELECT person, holder, wrapped, sealed, blind, contact
@@ -258,6 +246,4 @@ KEEP = """
         FROM new n LEFT JOIN contacts c ON c.blind = n.blind
       ON CONFLICT (person) DO NOTHING
     )
-    SELECT blind, contact FROM contacts
-    UNION ALL
-    SELECT NULL, set_config('synchronous_commit', $8, true)"""
+    SELECT blind, contact FROM contacts"""
