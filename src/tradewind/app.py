@@ -4,6 +4,7 @@ To know what runs, read this file. Contexts are named here and imported only whe
 service that runs two of them does not load the libraries of the others.
 """
 
+import asyncio
 import importlib
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -44,6 +45,7 @@ CONTEXTS = (
 # Always the same import, so that a second start finds what the first one did.
 SAMPLE_IMPORT = "imp_00000000000000000000sampe0"
 SAMPLE_CHUNK_LINES = 500
+WARM_UP_AFTER_S = 0.3
 SAMPLE_COPIES_TIMEOUT_S = 30
 
 
@@ -130,9 +132,11 @@ def create(settings: Settings) -> Application:
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         await node.start()
+        warming = asyncio.create_task(warm_up(contexts))
         try:
             yield
         finally:
+            await warming
             await authenticator.close()
             await node.stop()
 
@@ -150,6 +154,14 @@ def create(settings: Settings) -> Application:
         unready=node.unready,
         lifespan=lifespan,
     )
+
+
+async def warm_up(contexts: Sequence[Context]) -> None:
+    """Load, once the process serves, what its start did not wait for."""
+    await asyncio.sleep(WARM_UP_AFTER_S)
+    for context in contexts:
+        if context.warm_up is not None:
+            await asyncio.to_thread(context.warm_up)
 
 
 class Prepared(Struct, frozen=True):

@@ -54,18 +54,6 @@ def load_application() -> "Prepare":
 
 def serve(
     number: Annotated[int, typer.Option(help="Which web process this is, for the logs.")] = 1,
-    fd: Annotated[
-        int, typer.Option(help="A listening socket, inherited; default: one of its own.")
-    ] = -1,
-    parent: Annotated[
-        int, typer.Option(help="End when this process is not the parent any more.", hidden=True)
-    ] = 0,
-    others: Annotated[
-        str, typer.Option(help="The listening sockets of the other web processes.", hidden=True)
-    ] = "",
-    gate: Annotated[
-        int, typer.Option(help="A pipe that brings the settings in force.", hidden=True)
-    ] = -1,
 ) -> None:
     """Run one web process, and nothing else.
 
@@ -78,26 +66,9 @@ def serve(
 
         TRADEWIND_HOST=0.0.0.0 TRADEWIND_PORT=80 tradewind serve
     """
-    from tradewind import app
-    from tradewind.platform.database import reach
-    from tradewind.platform.database.embedded import database_url
-    from tradewind.platform.telemetry import logs, metrics
-    from tradewind.supervisor import web
-    from tradewind.supervisor.listening import BACKLOG, bind
+    from tradewind.supervisor import worker
 
-    app.load_contexts()  # the long part, done by the time the supervisor knows the rest
-    settings = web.wait_at_gate(gate) if gate >= 0 else settings_in_force()
-    logs.configure(settings, process=f"web-{number}")
-    metrics.be_worker(number)
-    settings = msgspec.structs.replace(settings, database_url=database_url(settings))
-    if fd >= 0:
-        listening = web.inherited(fd)
-    else:
-        listening = bind(settings.host, settings.port)
-        asyncio.run(reach.check(database_url(settings)))
-        listening.listen(BACKLOG)
-    sisters = [web.inherited(int(other)) for other in others.split(",") if other]
-    web.serve(app.create(settings), settings, listening, parent=parent, others=sisters)
+    worker.serve_alone(settings_in_force(), number=number)
 
 
 def migrate() -> None:

@@ -58,6 +58,8 @@ class Context(Struct, frozen=True, kw_only=True):
     sweeps: tuple[Sweep, ...] = ()
     # By type of signal: what this process starts after a commit (calls to third parties).
     clients: Mapping[type[Struct], Listener] = {}
+    # Run once in a thread when the process serves: loads what a start need not wait for.
+    warm_up: Callable[[], None] | None = None
     # Which of these records of the vault it still points to; the others are swept as orphans.
     persons_in_use: InUse | None = None
 

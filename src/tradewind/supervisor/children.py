@@ -25,7 +25,7 @@ SIMULATOR_TIMEOUT_S = 15
 SIMULATOR_POLL_S = 0.03
 LOG_BYTES_MAX = 10 * 1024 * 1024
 
-WORKER = (sys.executable, "-m", "tradewind", "serve")
+WORKER = (sys.executable, "-m", "tradewind.supervisor.worker")
 SIMULATOR = (sys.executable, "-m", "tradewind.simulator")
 
 

@@ -26,7 +26,7 @@ from tradewind.platform.database import reach
 from tradewind.platform.database.embedded import EmbeddedPostgres
 from tradewind.platform.settings import Settings, without_password
 from tradewind.platform.telemetry import logs
-from tradewind.supervisor import processes
+from tradewind.supervisor import prepared, processes
 from tradewind.supervisor.children import (
     SIMULATOR,
     WORKER,
@@ -134,7 +134,9 @@ class House:
         await self._end_left_overs()
         self._sockets = bind_all(settings.host, settings.port, settings.workers)
         await self._start_web()
-        loading = asyncio.create_task(asyncio.to_thread(self._load))
+        asked = settings  # as they were given: what is remembered is remembered under these
+        known = prepared.is_current(asked)
+        loading = asyncio.create_task(self._loaded(known=known))
         dsn, simulator_url, prepare = await together(
             self._open_database(), self._open_simulator(), loading
         )
@@ -144,10 +146,14 @@ class House:
             simulator_url=simulator_url,
             port=self._sockets[0].getsockname()[1],
         )
-        with say.step("database prepared") as step:
-            report = await prepare(settings, dsn)
-            if report.lines:
-                step.became(f"{step.text}: {', '.join(report.lines)}")
+        if prepare is None and self._database and self._database.server.how == "created":
+            prepare = await self._loaded(known=False)
+        if prepare is not None:
+            with say.step("database prepared") as step:
+                report = await prepare(settings, dsn)
+                if report.lines:
+                    step.became(f"{step.text}: {', '.join(report.lines)}")
+            prepared.remember(asked)
         count = "1 web process" if settings.workers == 1 else f"{settings.workers} web processes"
         with say.step(f"{count} ready"):
             for one in self._sockets:
@@ -157,6 +163,10 @@ class House:
             await self._until_ready(settings)
         self.ready_after_s = processes.age_s()
         await self._tell(settings)
+
+    async def _loaded(self, *, known: bool) -> Prepare | None:
+        """What prepares the database; None where that was done before."""
+        return None if known else await asyncio.to_thread(self._load)
 
     async def _open_database(self) -> str:
         url = self.settings.database_url

@@ -5,14 +5,14 @@ sweep takes it up from there. So this file never retries by itself and keeps not
 """
 
 import asyncio
+import importlib
 import time
 from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, Coroutine, Iterable, Sequence
 from contextlib import aclosing
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 from weakref import WeakKeyDictionary
 
-import aiohttp
 import msgspec
 import structlog
 from msgspec import Struct
@@ -30,6 +30,9 @@ from tradewind.kernel.money import wire
 from tradewind.kernel.problems import Problem
 from tradewind.platform.node import Node
 from tradewind.platform.telemetry.metrics import CALL_SECONDS
+
+if TYPE_CHECKING:
+    import aiohttp  # half a second to load: `warm_up` does it once the process serves
 
 logger = structlog.get_logger(__name__)
 
@@ -127,8 +130,10 @@ class SimulatedProvider:
         self.url = (url or "").rstrip("/")
         self._session: aiohttp.ClientSession | None = None
 
-    def session(self) -> aiohttp.ClientSession:
+    def session(self) -> "aiohttp.ClientSession":
         """The session, opened when it is first needed, inside the loop."""
+        import aiohttp
+
         if not self.url:
             raise ProviderUnreachable("TRADEWIND_SIMULATOR_URL is not set")
         if self._session is None:
@@ -141,6 +146,8 @@ class SimulatedProvider:
 
     async def submit(self, calls: Sequence[ProviderCall]) -> AsyncGenerator[list[Result]]:
         """See `PaymentProvider`; the caller bounds the time."""
+        import aiohttp
+
         body = ENCODER.encode(
             [
                 Request(
@@ -186,6 +193,8 @@ class SimulatedProvider:
         return RECORD.decode(await self._get("/v1/charges", [("order_id", order_id)])).items
 
     async def _get(self, path: str, query: list[tuple[str, str]]) -> bytes:
+        import aiohttp
+
         try:
             async with self.session().get(self.url + path, params=query) as response:
                 response.raise_for_status()
@@ -197,6 +206,11 @@ class SimulatedProvider:
         """Close the session, if there is one."""
         if self._session is not None:
             await self._session.close()
+
+
+def warm_up() -> None:
+    """Load the HTTP client, in a thread: the first order need not wait for it."""
+    importlib.import_module("aiohttp")
 
 
 def provider_of(node: Node) -> PaymentProvider:

@@ -46,4 +46,5 @@ CONTEXT = Context(
     ),
     sweeps=(Sweep(name="due operations", every_s=1, handler=handlers.take_up_due),),
     clients={ProviderCall: clients.send},
+    warm_up=clients.warm_up,
 )

@@ -1,0 +1,62 @@
+"""The program of a web process: ``python -m tradewind.supervisor.worker``.
+
+The supervisor starts it and tells it by arguments which sockets are its own. It is not a command of
+``tradewind``, because a process that nobody types need not load what draws tables and help texts:
+that is half a second of every start.
+"""
+
+import argparse
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+
+from tradewind import app
+from tradewind.platform.database import reach
+from tradewind.platform.database.embedded import database_url
+from tradewind.platform.settings import Settings
+from tradewind.platform.telemetry import logs, metrics
+from tradewind.supervisor import web
+from tradewind.supervisor.listening import BACKLOG, bind
+
+
+def serve_alone(settings: Settings, *, number: int = 1) -> None:
+    """Be a web process that nobody supervises, on the address of the settings."""
+    url = database_url(settings)
+    listening = bind(settings.host, settings.port)
+    asyncio.run(reach.check(url))
+    listening.listen(BACKLOG)
+    be(number, settings)
+    web.serve(app.create(msgspec.structs.replace(settings, database_url=url)), settings, listening)
+
+
+def be(number: int, settings: Settings) -> None:
+    """Take a number, for logs and figures."""
+    logs.configure(settings, process=f"web-{number}")
+    metrics.be_worker(number)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Be one of the supervisor's web processes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--number", type=int, required=True, help="which web process this is")
+    parser.add_argument("--fd", type=int, required=True, help="its listening socket")
+    parser.add_argument("--others", default="", help="the listening sockets of the others")
+    parser.add_argument("--parent", type=int, required=True, help="end when this is not the parent")
+    parser.add_argument("--gate", type=int, required=True, help="a pipe that brings the settings")
+    given = parser.parse_args(arguments)
+    app.load_contexts()  # the long part, done by the time the supervisor knows the rest
+    settings = web.wait_at_gate(given.gate)
+    be(given.number, settings)
+    sisters = [web.inherited(int(other)) for other in given.others.split(",") if other]
+    web.serve(
+        app.create(settings),
+        settings,
+        web.inherited(given.fd),
+        parent=given.parent,
+        others=sisters,
+    )
+
+
+if __name__ == "__main__":
+    main()
