@@ -8,8 +8,8 @@ asks for a refund. `World.check` holds after every commit; `check_end` when all 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
-from tests.contexts.payments.world import World, outcome_of, terms_of
 
+from tests.contexts.payments.world import World, outcome_of, terms_of
 from tradewind.contexts.payments.commands import ProviderOutcome
 from tradewind.contexts.payments.rules import Absent, Aim, Begin
 

@@ -4,8 +4,8 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from tests.contexts.payments.world import POLICY, World, outcome_of, terms_of
 
+from tests.contexts.payments.world import POLICY, World, outcome_of, terms_of
 from tradewind.contexts.payments.commands import ProviderCall
 from tradewind.contexts.payments.problems import (
     NothingCaptured,
