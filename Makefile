@@ -30,7 +30,8 @@ replay: setup ## Send the sample shop's old orders to the platform that is runni
 
 .PHONY: test
 test: check ## Every check and every test
-	@exec $(PY) -m pytest tests
+	@$(PY) -m pytest tests -m "not alone" -n 2 --dist loadfile
+	@exec $(PY) -m pytest tests -m alone
 
 .PHONY: test-fast
 test-fast: setup ## The tests that need no database: seconds

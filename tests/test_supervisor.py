@@ -26,6 +26,10 @@ from tradewind.supervisor.keeper import PAUSE_S_MAX, pause_after
 from tradewind.supervisor.listening import address_of, bind
 from tradewind.supervisor.narrator import curl_order
 
+# Starts whole platforms and stops their clocks: not beside other tests.
+pytestmark = pytest.mark.alone
+
+
 # A web process with three answers. It goes through the same `serve` as the real one.
 WEB = textwrap.dedent(
     """

@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+# Starts whole platforms and stops their clocks: not beside other tests.
+pytestmark = pytest.mark.alone
+
+
 ROOT = Path(__file__).parents[2]
 
 

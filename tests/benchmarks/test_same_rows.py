@@ -11,6 +11,10 @@ import pytest
 from benchmarks import load, partners
 from tradewind.testing.shop import Shop
 
+# Starts whole platforms and stops their clocks: not beside other tests.
+pytestmark = pytest.mark.alone
+
+
 ORDERS = 8
 # Rows that come and go with time and processes, not with orders.
 NOT_PER_ORDER = {"bus.offsets", "bus.processes", "vault.keys", "orders.swept", "vault.swept"}

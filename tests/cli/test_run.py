@@ -10,6 +10,9 @@ import pytest
 
 from tradewind.platform.settings import SETTINGS
 
+# Starts whole platforms and stops their clocks: not beside other tests.
+pytestmark = pytest.mark.alone
+
 
 def tradewind(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
     """Run the command line in a process of its own."""

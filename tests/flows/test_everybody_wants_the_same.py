@@ -11,6 +11,10 @@ from tradewind.kernel.ids import new_id
 from tradewind.testing.platform import Platform
 from tradewind.testing.shop import Reply
 
+# Starts whole platforms and stops their clocks: not beside other tests.
+pytestmark = pytest.mark.alone
+
+
 BUYERS = 500
 UNITS = 100
 

@@ -14,6 +14,10 @@ from tradewind.kernel.ids import new_id
 from tradewind.testing.platform import UNANSWERED, Platform
 from tradewind.testing.shop import Reply
 
+# Starts whole platforms and stops their clocks: not beside other tests.
+pytestmark = pytest.mark.alone
+
+
 CONNECTIONS = 32
 SKUS = [f"part-{number}" for number in range(50)]
 STOCK = 100_000

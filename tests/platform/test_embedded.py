@@ -19,6 +19,10 @@ from tradewind.platform.database import embedded, ordinary_user, server_processe
 from tradewind.platform.database.embedded import EmbeddedDatabaseError, EmbeddedPostgres
 from tradewind.platform.database.server_processes import PidFile
 
+# Starts whole platforms and stops their clocks: not beside other tests.
+pytestmark = pytest.mark.alone
+
+
 BUFFERS_MB = 128
 AWKWARD = "Straße of the café/" + "long " * 30 + "folder"
 
@@ -89,7 +93,7 @@ async def test_it_is_safe_and_private(server: EmbeddedPostgres) -> None:
         "full_page_writes": "on",
         "synchronous_commit": "on",
         "listen_addresses": "",
-        "wal_level": "logical",
+        "wal_level": "replica",
         "random_page_cost": "1.1",
         "log_error_verbosity": "terse",
         "server_encoding": "UTF8",

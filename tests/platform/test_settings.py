@@ -81,8 +81,16 @@ def test_values_are_read_by_their_type() -> None:
         ("TRADEWIND_LEASE_S", "inf", "a number from 1 to 300 (s)"),
         ("TRADEWIND_SAMPLE", "maybe", "on or off"),
         ("TRADEWIND_LOG_LEVEL", "loud", "debug, info, warning or error"),
-        ("TRADEWIND_DATABASE_URL", "mysql://x", "a URL that starts with postgresql://"),
-        ("TRADEWIND_DATABASE_URL", "postgresql://[", "a URL that starts with postgresql://"),
+        (
+            "TRADEWIND_DATABASE_URL",
+            "mysql://x",
+            "a URL that starts with postgresql:// or postgres://",
+        ),
+        (
+            "TRADEWIND_DATABASE_URL",
+            "postgresql://[",
+            "a URL that starts with postgresql:// or postgres://",
+        ),
         ("TRADEWIND_MAIL_FROM", "a\nBcc: b", "text"),
     ],
 )

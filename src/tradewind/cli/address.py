@@ -17,6 +17,11 @@ def api_url(url: str) -> str:
     if url:
         return url
     settings = settings_in_force()
+    try:
+        # Written by `tradewind up` while it runs: it may listen elsewhere than this shell thinks.
+        return (settings.home / "address").read_text(encoding="utf-8").strip()
+    except OSError:
+        pass
     host = EVERYWHERE.get(settings.host, settings.host)
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 

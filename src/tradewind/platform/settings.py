@@ -287,7 +287,8 @@ class Declared(Struct, frozen=True):
         if self.type is bool:
             return "on or off"
         if about.schemes:
-            return f"a URL that starts with {about.schemes[0]}://"
+            begins = " or ".join(f"{scheme}://" for scheme in about.schemes)
+            return f"a URL that starts with {begins}"
         if about.low is not None and about.high is not None:
             kind = "a whole number" if self.type is int else "a number"
             unit = f" ({about.unit})" if about.unit else ""

@@ -218,6 +218,7 @@ class House:
 
     async def _tell(self, settings: Settings) -> None:
         address, key = address_of(settings), settings.home / "admin.key"
+        (settings.home / "address").write_text(f"{address}\n", encoding="utf-8")
         shown_key = os.path.relpath(key) if key.is_relative_to(Path.cwd()) else str(key)
         facts = [
             Fact("address", address),

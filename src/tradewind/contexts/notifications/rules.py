@@ -224,13 +224,14 @@ TEXTS: Mapping[str, tuple[str, str, str]] = {
 
 PLAIN = Template(
     "$greeting\n\n$opening\n\n  Order   $order_id\n  Total   $total\n\n$money\n\n"
-    "You can follow your order at\n$link\n"
+    "The shop you ordered in can show how it stands, with the order's token:\n$link\n"
 )
 HTML = Template(
     '<!doctype html>\n<html lang="en"><body>\n<p>$greeting</p>\n<p>$opening</p>\n'
     "<table><tr><th>Order</th><td>$order_id</td></tr>"
     "<tr><th>Total</th><td>$total</td></tr></table>\n"
-    '<p>$money</p>\n<p><a href="$link">Follow your order</a></p>\n</body></html>\n'
+    "<p>$money</p>\n<p>The shop you ordered in can show how it stands, with "
+    "the token: $link</p>\n</body></html>\n"
 )
 
 
