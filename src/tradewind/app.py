@@ -32,14 +32,15 @@ from tradewind.platform.security.secrets import Secrets, read_secrets
 from tradewind.platform.settings import Settings
 from tradewind.samples import files
 
+# In the order in which the API page shows them.
 CONTEXTS = (
-    "identity",
+    "orders",
     "catalog",
     "inventory",
-    "orders",
     "payments",
     "fraud",
     "notifications",
+    "identity",
 )
 
 # Always the same import, so that a second start finds what the first one did.

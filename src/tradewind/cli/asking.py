@@ -62,7 +62,10 @@ def refusal(status: int, problem: Any) -> str:
     if not isinstance(problem, dict):
         return f"The platform answered {status}."
     lines = [f"{problem.get('detail') or problem.get('title')} ({problem.get('code', status)})"]
-    lines += [f"  {e.get('pointer')}: {e.get('message')}" for e in problem.get("errors", ())]
+    # Where one thing is wrong the detail says it; where several are, each has its line.
+    errors = problem.get("errors", ())
+    if len(errors) > 1:
+        lines += [f"  {e.get('pointer')}: {e.get('message')}" for e in errors]
     if status == 401:
         lines.append("The key this command asks with is not valid here: see --key-file and --url.")
     elif status == 403:
