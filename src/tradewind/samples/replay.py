@@ -142,8 +142,9 @@ async def replay(
         async with asyncio.TaskGroup() as group:
             for _ in range(concurrency):
                 group.create_task(work())
-    except* Exception as errors:
-        # One worker's reason is every worker's: the first is the one to tell.
+    except ExceptionGroup as errors:
+        # One worker's reason is every worker's: the first is the one to tell. (Not `except*`: what
+        # is raised inside it comes out as a group again in early releases of Python 3.11.)
         raise errors.exceptions[0] from None
     return outcomes
 
