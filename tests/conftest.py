@@ -5,10 +5,15 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from hypothesis import settings
 
 from tradewind import app
 from tradewind.testing.database import TestServer, UnitRunner
 from tradewind.testing.shop import Shop, SimulatorProcess
+
+# The machine is shared: how long an example takes says nothing about it.
+settings.register_profile("tradewind", deadline=None)
+settings.load_profile("tradewind")
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from tests.platform.bus.workshop import Touched, Workshop, until, until_true
+from tests.platform.bus.workshop import Touched, Workshop, stop_retrying, until, until_true
 from tradewind.platform.bus import dead_letters
 from tradewind.platform.bus.consumer import Work
 from tradewind.platform.database.transaction import LeaseLost
@@ -211,6 +211,7 @@ async def test_a_zombie_may_not_retry(workshop: Workshop) -> None:
     """The letter was tried by its new holder; the old one must neither run it nor bury it anew."""
     node = await poisoned(workshop)
     work = echo_of(node)
+    stop_retrying(node)
     await workshop.sql("UPDATE bus.offsets SET epoch = epoch + 1 WHERE consumer = 'toy.echo'")
     await workshop.sql("UPDATE bus.dead_letters SET state = 'retry' WHERE state = 'dead'")
     workshop.hands_of(node).poisons = set()
@@ -223,6 +224,7 @@ async def test_a_zombie_may_not_retry(workshop: Workshop) -> None:
 async def test_a_letter_dropped_while_it_is_tried_stays_dropped(workshop: Workshop) -> None:
     node = await poisoned(workshop)
     work = echo_of(node)
+    stop_retrying(node)
     handle = work.handler
 
     async def drop_first(tx: Any, events: Sequence[Any]) -> Any:

@@ -339,6 +339,7 @@ class Workshop:
             task.cancel()
         await asyncio.gather(*node._tasks, return_exceptions=True)
         await node.members.close_session()
+        node.reader.close()
         for _, connection in node.pool._idle:
             connection.terminate()
 
@@ -352,6 +353,14 @@ class Workshop:
         for node in list(self.nodes):
             await self.stop(node)
         await self.runner.close()
+
+
+def stop_retrying(node: Node) -> None:
+    """From now on only the test retries dead letters and looks at leases, not the node's own loops
+    once a second."""
+    for task in node._tasks:
+        if task.get_name() in ("retries", "members"):
+            task.cancel()
 
 
 async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:

@@ -100,8 +100,9 @@ class Reader:
     async def session(self) -> Connection:
         """A session of its own: when the server crashes it ends, and is known to have ended."""
         if self._session is None:
-            self._session = await self.pool.connect(name="tradewind reader")
-            await self._session.execute("SET ROLE tradewind_bus")
+            session = await self.pool.connect(name="tradewind reader")
+            self._session = session  # at once: whatever breaks off from here on, `close` ends it
+            await session.execute("SET ROLE tradewind_bus")
         return self._session
 
     def start_over(self) -> None:
