@@ -19,7 +19,7 @@ import typer.main
 from msgspec import Struct
 
 from tradewind import app
-from tradewind import cli as command_line
+from tradewind.cli import commands as command_line
 from tradewind.platform.gateway import events
 from tradewind.platform.gateway.routing import Route
 
@@ -169,7 +169,6 @@ def test_a_call_fits_the_route_table(block: Block) -> None:
 
 def subcommands() -> set[str]:
     """Every `tradewind ...` command, with its group."""
-    command_line.register()
     root = typer.main.get_command(command_line.app)
     found: set[str] = set()
     for name, command in getattr(root, "commands", {}).items():

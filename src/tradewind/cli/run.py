@@ -1,55 +1,13 @@
-"""``up``, ``serve``, ``migrate``, ``settings``: the commands that run the platform."""
+"""``serve``, ``migrate``, ``settings``: the commands that run the platform."""
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from tradewind.cli.refusals import misspelt, settings_in_force
 from tradewind.platform.settings import describe
-
-if TYPE_CHECKING:
-    from tradewind.supervisor.house import Prepare
-
-
-def up() -> None:
-    """Start everything and keep it running; Ctrl-C stops it.
-
-    Starts an embedded PostgreSQL (unless TRADEWIND_DATABASE_URL names one), brings the database up
-    to date, loads the sample shop the first time, starts the payment simulator and the web
-    processes, and starts again whatever dies.
-
-    **Examples**
-
-        tradewind up
-
-        TRADEWIND_PORT=9090 TRADEWIND_HOME=~/shop tradewind up
-
-        TRADEWIND_WORKERS=2 TRADEWIND_SAMPLE=0 tradewind up
-
-        TRADEWIND_DATABASE_URL=postgresql://shop@db.internal/shop tradewind up
-    """
-    from tradewind.platform.telemetry import logs
-    from tradewind.supervisor.house import House
-    from tradewind.supervisor.narrator import Narrator
-
-    settings = settings_in_force()
-    logs.configure(settings, process="supervisor")
-    narrator = Narrator()
-    for sentence in misspelt():
-        narrator.warn(sentence)
-    asyncio.run(House(settings, load_application, narrator).run())
-
-
-def load_application() -> "Prepare":
-    """Import the application, which takes a moment, and return what prepares its database."""
-    from tradewind import app
-
-    return app.prepare
 
 
 def serve(
@@ -114,6 +72,10 @@ def settings(
 
         tradewind settings --json | jq '.[] | select(.name == "port")'
     """
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
     rows = [row for row in describe(settings_in_force()) if row.changed or not changed]
     if json:
         typer.echo(msgspec.json.format(msgspec.json.encode(rows), indent=2).decode())

@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from typing import Any
 
-import structlog
 from msgspec import Struct
 
 from tradewind.kernel.messages import Command, Decision, Event, Position
@@ -36,9 +35,10 @@ from tradewind.platform.database.pool import Pool
 from tradewind.platform.database.transaction import Snapshot, Transaction
 from tradewind.platform.security.secrets import Secrets
 from tradewind.platform.settings import Settings
+from tradewind.platform.telemetry import logs
 from tradewind.platform.vault.vault import Vault
 
-logger = structlog.get_logger(__name__)
+logger = logs.get(__name__)
 
 TIMERS_PUMPED_EVERY_S = 0.5
 ORPHANS_SWEPT_EVERY_S = 600.0

@@ -22,7 +22,6 @@ from typing import IO, Any, Protocol
 import msgspec
 from msgspec import Struct
 
-from tradewind.platform.database import reach
 from tradewind.platform.database.embedded import EmbeddedPostgres
 from tradewind.platform.settings import Settings, without_password
 from tradewind.platform.telemetry import logs
@@ -171,6 +170,8 @@ class House:
     async def _open_database(self) -> str:
         url = self.settings.database_url
         if url:
+            from tradewind.platform.database import reach  # loads the driver: after the web starts
+
             with self.narrator.step(f"database {without_password(url)}"):
                 await reach.check(url)
             return url

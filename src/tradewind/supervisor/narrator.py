@@ -4,12 +4,13 @@ import shlex
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
-from rich.console import Console
-from rich.markup import escape
-from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 class Step:
@@ -24,14 +25,26 @@ class Step:
 
 
 class Narrator:
-    """Prints: with a spinner on a terminal, as plain lines elsewhere."""
+    """Prints: with a spinner on a terminal, as plain lines elsewhere.
 
-    def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False, soft_wrap=True)
+    rich is loaded with the first word, so that the web processes are on their way before it.
+    """
+
+    def __init__(self, console: "Console | None" = None) -> None:
+        self._console = console
+
+    @cached_property
+    def console(self) -> "Console":
+        """What is printed to."""
+        from rich.console import Console
+
+        return self._console or Console(highlight=False, soft_wrap=True)
 
     @contextmanager
     def step(self, text: str) -> Iterator[Step]:
         """Say what is being done, and when it is done what it was and how long it took."""
+        from rich.markup import escape
+
         began = time.monotonic()
         step = Step(text)
         waiting: Any = nullcontext()
@@ -44,14 +57,21 @@ class Narrator:
 
     def say(self, text: str) -> None:
         """One line."""
+        from rich.markup import escape
+
         self.console.print(escape(text))
 
     def warn(self, text: str) -> None:
         """One line that should not be missed."""
+        from rich.markup import escape
+
         self.console.print(f"[yellow]{escape(text)}[/]")
 
     def show(self, title: str, rows: Sequence["Fact"]) -> None:
         """A title, and what is where, ready to be copied."""
+        from rich.markup import escape
+        from rich.text import Text
+
         self.console.print()
         self.console.print(f"[bold green]{escape(title)}[/]")
         width = max(len(row.label) for row in rows)

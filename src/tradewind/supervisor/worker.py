@@ -7,6 +7,7 @@ that is half a second of every start.
 
 import argparse
 import asyncio
+import gc
 from collections.abc import Sequence
 
 import msgspec
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--parent", type=int, required=True, help="end when this is not the parent")
     parser.add_argument("--gate", type=int, required=True, help="a pipe that brings the settings")
     given = parser.parse_args(arguments)
+    gc.disable()  # nothing that is loaded is garbage; the server collects once when it starts
     app.load_contexts()  # the long part, done by the time the supervisor knows the rest
     settings = web.wait_at_gate(given.gate)
     be(given.number, settings)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from weakref import WeakKeyDictionary
 
 import msgspec
-import structlog
 from msgspec import Struct
 
 from tradewind.contexts.payments.commands import (
@@ -29,12 +28,13 @@ from tradewind.contexts.payments.tables import ChargeList, ChargeView
 from tradewind.kernel.money import wire
 from tradewind.kernel.problems import Problem
 from tradewind.platform.node import Node
+from tradewind.platform.telemetry import logs
 from tradewind.platform.telemetry.metrics import CALL_SECONDS
 
 if TYPE_CHECKING:
     import aiohttp  # half a second to load: `warm_up` does it once the process serves
 
-logger = structlog.get_logger(__name__)
+logger = logs.get(__name__)
 
 PARTY = "payments"
 # The provider takes 500; a hundred keep one answer's lines within a few packets.

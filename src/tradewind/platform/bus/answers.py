@@ -8,13 +8,12 @@ looks for all who wait. Where others live the room looks every 50 ms even withou
 import asyncio
 from collections.abc import Callable, Mapping
 
-import structlog
-
 from tradewind.kernel.answers import Settled
 from tradewind.platform.bus import delivery, idempotency
 from tradewind.platform.database.pool import Pool
+from tradewind.platform.telemetry import logs
 
-logger = structlog.get_logger(__name__)
+logger = logs.get(__name__)
 
 FLOOR_S = 0.05
 FLOOR_ALONE_S = 1.0

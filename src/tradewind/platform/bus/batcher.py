@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any
 
 import asyncpg
-import structlog
 
 from tradewind.kernel.answers import Pending, Settled
 from tradewind.kernel.messages import Command, Decision
@@ -25,9 +24,9 @@ from tradewind.platform.bus.delivery import Done, Handler, Unit, Workplace
 from tradewind.platform.bus.idempotency import IdempotencyKeyReused
 from tradewind.platform.bus.log import Cause
 from tradewind.platform.database.transaction import StaleRead, Transaction
-from tradewind.platform.telemetry import metrics
+from tradewind.platform.telemetry import logs, metrics
 
-logger = structlog.get_logger(__name__)
+logger = logs.get(__name__)
 
 BATCH_MAX = 128
 # After a connection was lost in the middle, how long the same batch is tried again. Keys and

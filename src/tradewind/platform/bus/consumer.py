@@ -13,8 +13,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import structlog
-
 from tradewind.kernel.messages import (
     NOTHING,
     PARTITIONS,
@@ -27,9 +25,9 @@ from tradewind.platform.bus import dead_letters, delivery
 from tradewind.platform.bus.delivery import Fence, Handler, Unit, Workplace
 from tradewind.platform.bus.log import Cause, Vocabulary
 from tradewind.platform.database.transaction import LeaseLost, StaleRead, Transaction
-from tradewind.platform.telemetry import metrics
+from tradewind.platform.telemetry import logs, metrics
 
-logger = structlog.get_logger(__name__)
+logger = logs.get(__name__)
 
 # The reader stops feeding a consumer that is this far behind and comes back for it later.
 QUEUE_MAX = 4_096

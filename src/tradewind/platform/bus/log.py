@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
-import structlog
 from msgspec import Raw, Struct
 
 from tradewind.kernel.messages import Delivered, Event, Position, partition_of
 from tradewind.platform.database.pool import Connection
 from tradewind.platform.database.transaction import Transaction
+from tradewind.platform.telemetry import logs
 
-logger = structlog.get_logger(__name__)
+logger = logs.get(__name__)
 
 # One read serves every consumer of the process: 500 rows are about 250 kB and 3 ms of decoding.
 READ_ROWS_MAX = 500

@@ -12,7 +12,6 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import structlog
 from msgspec import Struct
 
 from tradewind.kernel.messages import PARTITIONS, Position
@@ -20,8 +19,9 @@ from tradewind.platform.bus import delivery
 from tradewind.platform.bus.consumer import WHOLE, Work
 from tradewind.platform.database.clock import Clock
 from tradewind.platform.database.pool import Connection, Pool
+from tradewind.platform.telemetry import logs
 
-logger = structlog.get_logger(__name__)
+logger = logs.get(__name__)
 
 LOG_CHANNEL = "tradewind_log"
 ANSWERS_CHANNEL = "tradewind_answers"

@@ -11,15 +11,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
-import structlog
-
 from tradewind.kernel.messages import START, Delivered, Position
 from tradewind.platform.bus import delivery, log
 from tradewind.platform.bus.consumer import Work
 from tradewind.platform.bus.log import LogRow, Vocabulary
 from tradewind.platform.database.pool import Connection, Pool
+from tradewind.platform.telemetry import logs
 
-logger = structlog.get_logger(__name__)
+logger = logs.get(__name__)
 
 # How many subjects' last sequences are remembered to notice a gap: 100,000 are about 20 MB.
 SUBJECTS_REMEMBERED = 100_000

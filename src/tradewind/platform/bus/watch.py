@@ -1,15 +1,13 @@
 """The bus as an operator sees it: lag, the horizon's age, who waits. Looked at once a second."""
 
-import structlog
-
 from tradewind.kernel.messages import Position
 from tradewind.platform.bus.answers import WaitingRoom
 from tradewind.platform.bus.consumer import Work
 from tradewind.platform.database.clock import Clock
 from tradewind.platform.database.pool import Pool
-from tradewind.platform.telemetry import metrics
+from tradewind.platform.telemetry import logs, metrics
 
-logger = structlog.get_logger(__name__)
+logger = logs.get(__name__)
 
 LOOK_EVERY_S = 1.0
 # A writing transaction holds back every reader of the log; ours end within a quarter of a second.

@@ -24,8 +24,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import asyncpg
-
 from tradewind.platform.database import ordinary_user, server_processes
 from tradewind.platform.database.server_processes import PidFile
 from tradewind.platform.settings import Settings
@@ -376,6 +374,9 @@ class EmbeddedPostgres:
 
     async def _answers(self) -> bool:
         """Whether a connection can be made and is to the server of our folder."""
+
+        import asyncpg  # here: the web processes are on their way before it is loaded
+
         try:
             connection: Any = await asyncpg.connect(self.dsn, timeout=2, ssl=False)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):

@@ -13,8 +13,6 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequen
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
 from tradewind.kernel.answers import Answer, Settled
 from tradewind.kernel.problems import Problem
 from tradewind.platform.gateway import trace
@@ -66,7 +64,7 @@ Authenticate = Callable[[str], Awaitable[Credential | None]]
 # Given the path's parameters and the headers. Pages are open to all, and not limited.
 Page = Callable[[Mapping[str, str], Mapping[bytes, bytes]], Response]
 
-logger = structlog.get_logger(__name__)
+logger = logs.get(__name__)
 
 # Requests at work in one process. A request holds some 10 kB, so 40 MB; 1,000 of them may wait for
 # an order's decision, and the queues behind hold no more than a few thousand.
