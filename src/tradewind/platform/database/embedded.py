@@ -220,7 +220,9 @@ class EmbeddedPostgres:
             output, _ = await asyncio.wait_for(process.communicate(), INITDB_TIMEOUT_S)
         except BaseException:
             if process.returncode is None:
-                process.kill()
+                # The servers that initdb starts go with it: one alone would go on writing.
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
             shutil.rmtree(new, ignore_errors=True)
             raise
