@@ -84,7 +84,7 @@ def plan(contexts: Sequence[Context]) -> Plan:
             for command, handler in context.commands.items()
         ],
         consumers=[
-            ConsumerPlan(context.name, c.name, c.handler, c.events, c.batch_max)
+            ConsumerPlan(context.name, c.name, c.handler, c.events, c.batch_max, c.patient)
             for context in contexts
             for c in context.consumers
         ],

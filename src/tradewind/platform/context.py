@@ -27,6 +27,9 @@ class Consumer(Struct, frozen=True, kw_only=True):
     name: str
     handler: Handler
     events: tuple[type[Event], ...]
+    # Those of the events that nobody waits for: they let others join them for a moment, and so
+    # cost a fraction. An event that is not among them takes all with it at once.
+    patient: tuple[type[Event], ...] = ()
     batch_max: int = BATCH_MAX
 
 

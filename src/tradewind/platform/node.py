@@ -67,6 +67,7 @@ class ConsumerPlan(Struct, frozen=True):
     handler: Handler
     events: tuple[type[Event], ...]
     batch_max: int
+    patient: tuple[type[Event], ...] = ()
 
 
 class SweepPlan(Struct, frozen=True):
@@ -147,6 +148,7 @@ class Node:
             events=plan.events,
             workplace=self.workplace,
             batch_max=plan.batch_max,
+            patient=plan.patient,
         )
 
     def _sequencer(self) -> Work:
@@ -157,7 +159,7 @@ class Node:
             events=self.plan.announced,
             workplace=self.workplace,
             batch_max=feed.BATCH_MAX,
-            linger_s=feed.LINGER_S,
+            patient=self.plan.announced,
             durable=True,
             whole=True,
             raw=True,

@@ -43,6 +43,7 @@ CONTEXT = Context(
             name="stock",
             handler=handlers.keep_stock,
             events=(OrderPlaced, OrderConfirmed, OrderRejected, OrderCancelled, ProductChanged),
+            patient=(OrderConfirmed,),
         ),
     ),
 )

@@ -1,8 +1,9 @@
-"""Units of work of inventory: lock the skus, read, fold, save.
+"""Units of work of inventory: read, fold, save.
 
-Every handler takes the advisory locks of its skus first, so nobody else decides on them until the
-commit, and their events stand in the log in order. What belongs to one order is kept apart by the
-log: all events about it are in one partition, which one unit at a time may advance.
+No lock is taken at first. Every shelf and sku that a unit decided on is written only if it is still
+as it was read; a unit that meets a faster one decides again, then under the advisory locks of its
+skus, so that rivals on one sku take turns. What belongs to one order is kept apart by the log: all
+events about it are in one partition, which one unit at a time may advance.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,7 +13,7 @@ from tradewind.contexts.inventory import rules
 from tradewind.contexts.inventory.commands import LOCATIONS_MAX, MAIN, KeepLocation, SetStock
 from tradewind.contexts.inventory.events import sku_key
 from tradewind.contexts.inventory.problems import TooManyLocations
-from tradewind.contexts.inventory.rules import Book, Request, Reservation
+from tradewind.contexts.inventory.rules import Book, Request, Reservation, Shelf
 from tradewind.contexts.inventory.tables import Location, ReservationRow, ShelfRow
 from tradewind.contexts.orders.events import (
     OrderCancelled,
@@ -35,9 +36,11 @@ async def keep_stock(tx: Transaction, events: Sequence[StockEvent]) -> Decision:
     its product was counted.
     """
     keys = skus_of(events)
-    await tx.lock("stock", keys)
+    if tx.anew:
+        await tx.lock("stock", keys)
     requests = [request for event in events for request in requests_in(event)]
-    book = rules.decide(await read(tx, requests, keys, orders_of(events)), requests)
+    orders = orders_of(events) if tx.anew else known_orders_of(events)
+    book = rules.decide(await read(tx, requests, keys, orders), requests)
     save(tx, book)
     return Decision(events=book.events)
 
@@ -45,7 +48,8 @@ async def keep_stock(tx: Transaction, events: Sequence[StockEvent]) -> Decision:
 async def set_stock(tx: Transaction, commands: Sequence[SetStock]) -> Decision:
     """Take counts. Outcome: the sku's `StockLevel` after it. Repeating one changes nothing."""
     keys = {sku_key(command.sku) for command in commands}
-    await tx.lock("stock", keys)
+    if tx.anew:
+        await tx.lock("stock", keys)
     counts = [
         rules.Count(
             command.sku,
@@ -80,6 +84,12 @@ def skus_of(events: Iterable[StockEvent]) -> set[str]:
 def orders_of(events: Iterable[StockEvent]) -> list[str]:
     """Every order the events are about."""
     return list({e.order_id: None for e in events if not isinstance(e, ProductChanged)})
+
+
+def known_orders_of(events: Iterable[StockEvent]) -> list[str]:
+    """The orders that may have a reservation. One just placed has none: its insert would tell."""
+    old = (e.order_id for e in events if not isinstance(e, ProductChanged | OrderPlaced))
+    return list(dict.fromkeys(old))
 
 
 def requests_in(event: StockEvent) -> list[Request]:
@@ -155,7 +165,7 @@ def save(tx: Transaction, book: Book) -> None:
         record_moves(tx, book)
 
 
-# An order that is there already is a unique violation: two units for one order would be a bug.
+# An order that is there already was not looked for: it is read, and all decided again.
 # Arrays of arrays do not fit a parameter, so each order's arrays come as their literals.
 INSERT_RESERVATIONS = """
     INSERT INTO inventory.reservations
@@ -166,6 +176,7 @@ INSERT_RESERVATIONS = """
       FROM unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::text[], $6::text[],
                   $7::text[])
         AS r (order_id, status, version, sku_keys, quantities, locations, reason)
+        ON CONFLICT DO NOTHING
 """
 
 # Served by the primary key. HOT: no indexed column changes.
@@ -192,6 +203,7 @@ def save_reservations(tx: Transaction, book: Book) -> None:
             [None if r.locations is None else text_array(r.locations) for r in made],
             [r.reason for r in made],
             tx.now,
+            expect=len(made),
         )
     moved: list[Reservation] = [r for r in book.reservations.values() if r.changed and not r.new]
     if moved:
@@ -219,77 +231,109 @@ def number_array(numbers: Sequence[int]) -> str:
     return "{" + ",".join(map(str, numbers)) + "}"
 
 
-# Served by the primary key. All values are those of the locked row and the fold.
-SAVE_SKUS = """
+# A sku that somebody else made known in this moment is read, and all decided again.
+OPEN_SKUS = """
     INSERT INTO inventory.skus (sku_key, sku, availability, sequence, product, product_sequence)
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[],
                          $6::bigint[])
-        ON CONFLICT (sku_key) DO UPDATE
-       SET availability = EXCLUDED.availability, sequence = EXCLUDED.sequence,
-           product = EXCLUDED.product, product_sequence = EXCLUDED.product_sequence
+        ON CONFLICT DO NOTHING
+"""
+
+# Served by the primary key.
+SAVE_SKUS = """
+    UPDATE inventory.skus k
+       SET availability = c.availability, sequence = c.sequence, product = c.product,
+           product_sequence = c.product_sequence
+      FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::text[],
+                  $7::bigint[])
+        AS c (sku_key, sequence_before, product_sequence_before, availability, sequence, product,
+              product_sequence)
+     WHERE k.sku_key = c.sku_key AND k.sequence = c.sequence_before
+       AND k.product_sequence = c.product_sequence_before
 """
 
 
 def save_skus(tx: Transaction, book: Book) -> None:
     """Queue new skus, marks that were crossed and versions of products that were counted."""
-    skus = [sku for sku in book.skus.values() if sku.dirty]
-    if skus:
-        tx.write(
-            SAVE_SKUS,
-            [sku.key for sku in skus],
-            [sku.sku for sku in skus],
-            [sku.availability for sku in skus],
-            [sku.sequence for sku in skus],
-            [sku.product for sku in skus],
-            [sku.product_sequence for sku in skus],
+    dirty = sorted((sku for sku in book.skus.values() if sku.dirty), key=lambda sku: sku.key)
+    opened = [
+        (s.key, s.sku, s.availability, s.sequence, s.product, s.product_sequence)
+        for s in dirty
+        if s.new
+    ]
+    changed = [
+        (
+            *(s.key, s.sequence_before, s.product_sequence_before, s.availability),
+            *(s.sequence, s.product, s.product_sequence),
         )
+        for s in dirty
+        if not s.new
+    ]
+    if opened:
+        tx.write(OPEN_SKUS, *columns(opened), expect=len(opened))
+    if changed:
+        tx.write(SAVE_SKUS, *columns(changed), expect=len(changed))
 
 
 # Served by the primary key. HOT. It names no `short`, so it can not take more than is free,
-# whatever numbers it is given: constraint never_oversold. It adds, so it undoes no other's units.
+# whatever numbers it is given: constraint never_oversold.
 TAKE = """
     UPDATE inventory.stock s SET reserved = s.reserved + t.quantity
-      FROM unnest($1::text[], $2::text[], $3::bigint[]) AS t (sku_key, location, quantity)
+      FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[])
+        AS t (sku_key, location, on_hand_before, reserved_before, quantity)
      WHERE s.sku_key = t.sku_key AND s.location = t.location
+       AND s.on_hand = t.on_hand_before AND s.reserved = t.reserved_before
 """
 
-# Served by the primary key. HOT. For shelves that were counted or given back to in this batch.
+# Served by the primary key. HOT. For shelves that were counted or given back to in this batch, and
+# for those beside a changed one: what is free of a sku is decided over all its shelves.
 ADJUST = """
     UPDATE inventory.stock s
        SET on_hand = s.on_hand + a.on_hand, reserved = s.reserved + a.reserved, short = a.short
-      FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[])
-        AS a (sku_key, location, on_hand, reserved, short)
+      FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
+                  $7::bigint[])
+        AS a (sku_key, location, on_hand_before, reserved_before, on_hand, reserved, short)
      WHERE s.sku_key = a.sku_key AND s.location = a.location
+       AND s.on_hand = a.on_hand_before AND s.reserved = a.reserved_before
 """
 
 OPEN = """
     INSERT INTO inventory.stock (sku_key, location, on_hand, reserved, short)
     SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[])
+        ON CONFLICT DO NOTHING
 """
 
 
 def save_shelves(tx: Transaction, book: Book) -> None:
-    """Queue what was taken, adjusted and opened; each shelf in one of the three."""
-    taken: list[tuple[str, str, int]] = []
-    adjusted: list[tuple[str, str, int, int, int]] = []
+    """Queue what was taken, adjusted and opened, in the order of skus; each in one of the three."""
+    taken: list[tuple[str, str, int, int, int]] = []
+    adjusted: list[tuple[str, str, int, int, int, int, int]] = []
     opened: list[tuple[str, str, int, int, int]] = []
-    for sku in book.skus.values():
-        for shelf in sku.shelves:
+    for key in sorted(book.skus):
+        sku = book.skus[key]
+        touched = any(is_touched(shelf) for shelf in sku.shelves)
+        for shelf in sku.shelves if touched else ():
             on_hand = shelf.on_hand - shelf.on_hand_before
             reserved = shelf.reserved - shelf.reserved_before
-            row = (sku.key, shelf.location, on_hand, reserved, shelf.short)
+            place = (key, shelf.location)
+            before = (shelf.on_hand_before, shelf.reserved_before)
             if shelf.new:
-                opened.append(row)
-            elif not shelf.taken_only:
-                adjusted.append(row)
-            elif reserved:
-                taken.append((sku.key, shelf.location, reserved))
+                opened.append((*place, shelf.on_hand, shelf.reserved, shelf.short))
+            elif shelf.taken_only and reserved:
+                taken.append((*place, *before, reserved))
+            else:
+                adjusted.append((*place, *before, on_hand, reserved, shelf.short))
     if taken:
         tx.write(TAKE, *columns(taken), expect=len(taken))
     if adjusted:
         tx.write(ADJUST, *columns(adjusted), expect=len(adjusted))
     if opened:
-        tx.write(OPEN, *columns(opened))
+        tx.write(OPEN, *columns(opened), expect=len(opened))
+
+
+def is_touched(shelf: Shelf) -> bool:
+    """Whether the fold changed a shelf."""
+    return shelf.new or not shelf.taken_only or shelf.reserved != shelf.reserved_before
 
 
 def columns(rows: Sequence[tuple[object, ...]]) -> list[list[object]]:

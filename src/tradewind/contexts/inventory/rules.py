@@ -99,7 +99,10 @@ class Sku(Struct):
     product: str | None
     product_sequence: int
     shelves: list[Shelf]
+    sequence_before: int = 0
+    product_sequence_before: int = 0
     dirty: bool = False  # its own row must be written
+    new: bool = False
 
 
 class Reservation(Struct):
@@ -160,6 +163,8 @@ def open_book(
                 row.product,
                 row.product_sequence,
                 [],
+                row.sequence,
+                row.product_sequence,
             )
         sku.shelves.append(
             Shelf(row.location, row.on_hand, row.reserved, row.short, row.on_hand, row.reserved)
@@ -339,7 +344,7 @@ def count(book: Book, request: Count) -> StockLevel | Problem | None:
             f"There are {on_hand} units on hand, not {request.expected}.", on_hand=on_hand
         )
     if sku is None:
-        sku = book.skus[key] = Sku(key, request.sku, None, 0, None, 0, [], dirty=True)
+        sku = book.skus[key] = Sku(key, request.sku, None, 0, None, 0, [], dirty=True, new=True)
     if shelf is None:
         # A new shelf serves last within this batch; the next one reads it in its place.
         shelf = Shelf(request.location, 0, 0, 0, 0, 0, new=True, taken_only=False)

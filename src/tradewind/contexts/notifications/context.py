@@ -27,6 +27,7 @@ CONTEXT = Context(
             name="messages",
             handler=handlers.write_messages,
             events=(OrderConfirmed, OrderCancelled),
+            patient=(OrderConfirmed, OrderCancelled),
         ),
     ),
     sweeps=(Sweep(name="due messages", every_s=5, handler=handlers.find_due_messages),),

@@ -35,12 +35,17 @@ async def write_messages(
 ) -> Decision:
     """Queue a mail for each confirmed or cancelled order, or put it in the embedded mailbox.
 
-    Safe to repeat: an order has one message of a kind, and one that exists is left alone.
+    Safe to repeat: an order has one message of a kind, and one that exists is left alone. A
+    confirmation is the first that an order is told, so what is there is read only when that proves
+    wrong. Where a mail server is used, those who record its answers number messages too.
     """
     order_ids = [event.order_id for event in events]
-    await tx.lock(LOCK, order_ids)
-    states = await tx.fetch(MESSAGES_OF_ORDERS, order_ids, into=MessageState)
     to_mailbox = not tx.settings.smtp_url
+    if not to_mailbox:
+        await tx.lock(LOCK, order_ids)
+    states: Sequence[MessageState] = ()
+    if tx.anew or not to_mailbox or not all(isinstance(e, OrderConfirmed) for e in events):
+        states = await tx.fetch(MESSAGES_OF_ORDERS, order_ids, into=MessageState)
     posted = rules.post(
         [requested(event) for event in events],
         states,
@@ -88,6 +93,7 @@ KEEP_MESSAGES = """
                   $7::text[], $8::text[], $9::text[], $10::smallint[])
            AS m (message_id, order_id, kind, person, contact, total_minor, currency, template,
                  header_id, sequence)
+        ON CONFLICT DO NOTHING
 """
 
 

@@ -54,6 +54,7 @@ CONTEXT = Context(
                 PaymentRefunded,
                 ReviewDue,
             ),
+            patient=(PaymentCaptured,),
         ),
         Consumer(name="offers", handler=handlers.copy_offers, events=(ProductChanged,)),
     ),

@@ -42,6 +42,7 @@ CONTEXT = Context(
             name="payments",
             handler=handlers.follow_orders,
             events=(StockReserved, OrderConfirmed, OrderRejected, OrderCancelled),
+            patient=(OrderConfirmed,),
         ),
     ),
     sweeps=(Sweep(name="due operations", every_s=1, handler=handlers.take_up_due),),

@@ -11,6 +11,7 @@ import random
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from tradewind.kernel.messages import (
@@ -31,6 +32,8 @@ logger = logs.get(__name__)
 
 # The reader stops feeding a consumer that is this far behind and comes back for it later.
 QUEUE_MAX = 4_096
+# How long patient events wait for company: below what a person notices on a page.
+PATIENCE_S = 0.02
 ATTEMPTS_MAX = 3  # of one message alone, before it is dead
 BACKOFF_S_MAX = 2.0
 WHOLE = -1  # the partition of a consumer that takes the log as a whole
@@ -68,7 +71,7 @@ class Work:
         batch_max: int,
         whole: bool = False,
         raw: bool = False,
-        linger_s: float = 0.0,
+        patient: Iterable[type[Event]] = (),
         durable: bool = False,
     ) -> None:
         self.context = context
@@ -78,7 +81,8 @@ class Work:
         self.workplace = workplace
         self.batch_max = batch_max
         self.whole = whole
-        self.linger_s = linger_s  # how long a batch may grow
+        self.patient = frozenset(event.type for event in patient)
+        self.pressing = asyncio.Event()  # something is queued that somebody waits for
         self.durable = durable  # whether each commit waits for the disk
         self.raw = raw  # the handler is given `Delivered`, not the event inside
         self.held: dict[int, Held] = {}
@@ -113,6 +117,8 @@ class Work:
         held.seen = message.position
         self.queue.append(message)
         self.bell.set()
+        if message.type not in self.patient:
+            self.pressing.set()
 
     def wants_from(self) -> Position | None:
         """Where the reader must come back to, if there is room to go on; None: nowhere."""
@@ -134,8 +140,11 @@ class Work:
             if not self.queue:
                 self.bell.clear()
                 await self.bell.wait()
-            if self.linger_s and len(self.queue) < self.batch_max:
-                await asyncio.sleep(self.linger_s)
+            if self.patient and len(self.queue) < self.batch_max and not self.pressing.is_set():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(PATIENCE_S):
+                        await self.pressing.wait()
+            self.pressing.clear()
             try:
                 await self.step()
                 backoff_s = 0.05
@@ -162,6 +171,8 @@ class Work:
                 return 0
             if self.behind:
                 self.call_reader()
+            if self.patient and any(m.type not in self.patient for m in self.queue):
+                self.pressing.set()
             return size
 
     async def deliver(self, batch: Sequence[Delivered]) -> None:

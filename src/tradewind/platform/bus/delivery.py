@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import asyncpg
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tradewind.kernel.answers import Pending, Settled
 from tradewind.kernel.messages import Decision, Position
@@ -88,6 +88,7 @@ class Unit(Struct, frozen=True, kw_only=True):
     # Whether the commit always waits for the disk; else only where something leaves with it.
     durable: bool = True
     keyed: bool = False  # messages are commands, some with idempotency keys
+    anew: bool = False  # tried before, and came too late
     name: str = ""  # whose figures it counts among
     extra: Callable[[Transaction], None] | None = None  # more writes for the same commit
     expected: Callable[[str, str], None] | None = None  # told of what stays pending, before it is
@@ -105,6 +106,7 @@ async def run(workplace: Workplace, unit: Unit) -> Done:
         except StaleRead:
             metrics.BATCH_RETRIES.labels(unit.name, "stale").inc()
             await asyncio.sleep(random.uniform(0, 0.002 * round_))
+            unit = structs.replace(unit, anew=True)
             continue
         if unit.name:
             metrics.BATCH_SIZE.labels(unit.name).observe(len(unit.messages))
@@ -117,7 +119,7 @@ async def run(workplace: Workplace, unit: Unit) -> Done:
 async def attempt(workplace: Workplace, unit: Unit) -> Done:
     """One try: the handler's reads, its decision, and everything it changes in one statement."""
     async with workplace.pool.lend(f"tradewind_{unit.context}") as connection:
-        tx = Transaction(connection, workplace.clock.now(), workplace.settings)
+        tx = Transaction(connection, workplace.clock.now(), workplace.settings, anew=unit.anew)
         decision = await unit.handler(tx, unit.messages)
         settled: Mapping[int, Settled] = {}
         answers: Mapping[str, Settled] = {}

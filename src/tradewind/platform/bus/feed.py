@@ -19,8 +19,6 @@ from tradewind.platform.database.transaction import Transaction
 
 SEQUENCER = "sequencer"
 BATCH_MAX = 500
-# Nobody waits for a number; each batch waits for the disk, so it may as well be a large one.
-LINGER_S = 0.02
 # A topic that is rarely used is looked for among so many events a call; `next` goes on from there.
 SCANNED_MAX = 10_000
 CURSOR_VERSION = "f1:"

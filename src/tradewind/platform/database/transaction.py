@@ -92,9 +92,14 @@ class Write(Struct, frozen=True):
 class Transaction(Snapshot):
     """A unit of work. Queue writes; they are sent together when the handler returns."""
 
-    def __init__(self, connection: Connection, now: datetime, settings: Settings) -> None:
+    def __init__(
+        self, connection: Connection, now: datetime, settings: Settings, *, anew: bool = False
+    ) -> None:
         super().__init__(connection, now)
         self.settings = settings
+        # Whether this unit was tried before and came too late. The first time a handler may take
+        # for granted what is nearly always true, as long as its writes are guarded.
+        self.anew = anew
         self.writes: list[Write] = []
         self.locked = False
 
