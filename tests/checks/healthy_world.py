@@ -25,12 +25,11 @@ SELECT o.order_id, o.version, o.status, 'GBP', o.total, 0, 0, 0, 0, o.total, 'pr
                ('ord_held', 2, 'held', 250, NULL, NULL))
        AS o (order_id, version, status, total, contact, code);
 
-INSERT INTO orders.lines (order_id, number, sku, title, quantity, unit_price_e4, total_minor)
-VALUES ('ord_confirmed', 1, 'mug', 'Mug', 1, 25000, 250),
-       ('ord_confirmed', 2, 'MUG', 'Mug', 1, 25000, 250),
-       ('ord_rejected', 1, 'MUG', 'Mug', 99, 25000, 24750),
-       ('ord_cancelled', 1, 'MUG', 'Mug', 1, 25000, 250),
-       ('ord_held', 1, 'MUG', 'Mug', 1, 25000, 250);
+INSERT INTO orders.baskets (order_id, skus, titles, quantities, unit_prices_e4, totals_minor)
+VALUES ('ord_confirmed', '{mug,MUG}', '{Mug,Mug}', '{1,1}', '{25000,25000}', '{250,250}'),
+       ('ord_rejected', '{MUG}', '{Mug}', '{99}', '{25000}', '{24750}'),
+       ('ord_cancelled', '{MUG}', '{Mug}', '{1}', '{25000}', '{250}'),
+       ('ord_held', '{MUG}', '{Mug}', '{1}', '{25000}', '{250}');
 
 INSERT INTO orders.idempotency_keys (digest, fingerprint, resource, status)
 VALUES (decode(md5('1'), 'hex'), '\\x00', 'ord_confirmed', 201),

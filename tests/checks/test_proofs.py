@@ -155,7 +155,7 @@ DAMAGES = (
     ),
     Damage(
         about="a line that the total does not know",
-        sql="UPDATE orders.lines SET total_minor = 251 WHERE order_id = 'ord_held'",
+        sql="UPDATE orders.baskets SET totals_minor = '{251}' WHERE order_id = 'ord_held'",
         breaks=("order totals are the sum of their lines",),
         id="ord_held",
     ),

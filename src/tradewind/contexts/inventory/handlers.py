@@ -24,6 +24,7 @@ from tradewind.contexts.orders.events import (
 from tradewind.kernel.answers import Answer
 from tradewind.kernel.messages import Decision
 from tradewind.kernel.problems import Problem
+from tradewind.platform.database.literals import number_array, text_array
 from tradewind.platform.database.transaction import Transaction
 
 StockEvent = OrderPlaced | OrderConfirmed | OrderRejected | OrderCancelled | ProductChanged
@@ -216,19 +217,6 @@ def save_reservations(tx: Transaction, book: Book) -> None:
             tx.now,
             expect=len(moved),
         )
-
-
-def text_array(texts: Sequence[str]) -> str:
-    """The literal of a text[]: ``{"A","B"}``."""
-    if not texts:
-        return "{}"
-    quoted = [text.replace("\\", "\\\\").replace('"', '\\"') for text in texts]
-    return '{"' + '","'.join(quoted) + '"}'
-
-
-def number_array(numbers: Sequence[int]) -> str:
-    """The literal of a bigint[]: ``{1,2}``."""
-    return "{" + ",".join(map(str, numbers)) + "}"
 
 
 # A sku that somebody else made known in this moment is read, and all decided again.

@@ -17,7 +17,12 @@ from tradewind.contexts.orders import rules
 from tradewind.contexts.orders.commands import CancelOrder, PlaceOrder
 from tradewind.contexts.orders.events import OrderPlaced
 from tradewind.contexts.orders.rules import Desk, Offers, ReviewDue
-from tradewind.contexts.orders.tables import LineRow, OfferRow, OrderRow
+from tradewind.contexts.orders.tables import (
+    BASKET_COLUMNS,
+    ORDER_COLUMNS,
+    OfferRow,
+    OrderWithLines,
+)
 from tradewind.contexts.payments.events import (
     CaptureRefused,
     PaymentCaptured,
@@ -30,6 +35,7 @@ from tradewind.kernel.answers import Pending
 from tradewind.kernel.ids import new_id
 from tradewind.kernel.messages import Decision
 from tradewind.kernel.problems import Problem
+from tradewind.platform.database.literals import number_array, text_array
 from tradewind.platform.database.transaction import Transaction
 
 encode = msgspec.json.Encoder().encode
@@ -60,10 +66,13 @@ INSERT_ORDERS = """
               contact, payment_id, channel, imported, credential, external_id, fee_list,
               placed_at)
 """
-INSERT_LINES = """
-    INSERT INTO orders.lines (order_id, number, sku, title, quantity, unit_price_e4, total_minor)
-    SELECT * FROM unnest($1::text[], $2::smallint[], $3::text[], $4::text[], $5::int[],
-                         $6::bigint[], $7::bigint[])
+# Arrays of arrays do not fit a parameter, so each order's arrays come as their literals.
+INSERT_BASKETS = """
+    INSERT INTO orders.baskets (order_id, skus, titles, quantities, unit_prices_e4, totals_minor)
+    SELECT b.order_id, b.skus::text[], b.titles::text[], b.quantities::int[], b.prices::bigint[],
+           b.totals::bigint[]
+      FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
+        AS b (order_id, skus, titles, quantities, prices, totals)
 """
 
 
@@ -127,31 +136,22 @@ def insert(tx: Transaction, placed: Sequence[tuple[PlaceOrder, OrderPlaced]]) ->
         [e.placed_at for e in events],
         tx.now + timedelta(seconds=tx.settings.decide_within_s),
     )
-    lines = [(e.order_id, n, line) for e in events for n, line in enumerate(e.lines, start=1)]
     tx.write(
-        INSERT_LINES,
-        [order_id for order_id, _, _ in lines],
-        [number for _, number, _ in lines],
-        [line.sku for _, _, line in lines],
-        [line.title for _, _, line in lines],
-        [line.quantity for _, _, line in lines],
-        [line.unit_price_e4 for _, _, line in lines],
-        [line.total_minor for _, _, line in lines],
+        INSERT_BASKETS,
+        [e.order_id for e in events],
+        [text_array([line.sku for line in e.lines]) for e in events],
+        [text_array([line.title for line in e.lines]) for e in events],
+        [number_array([line.quantity for line in e.lines]) for e in events],
+        [number_array([line.unit_price_e4 for line in e.lines]) for e in events],
+        [number_array([line.total_minor for line in e.lines]) for e in events],
     )
 
 
-# Served by the primary key.
-ORDERS = """
-    SELECT order_id, version, status, currency, subtotal_minor, shipping_minor, tax_minor,
-           discount_minor, fees_minor, total_minor, customer, contact, payment_id, payment_status,
-           stock_released, channel, imported, external_id, fees, placed_at, decide_before,
-           review_before,
-           decided_at, rejection_code
-      FROM orders.orders WHERE order_id = ANY($1::text[])
-"""
-LINES = """
-    SELECT order_id, number, sku, title, quantity, unit_price_e4, total_minor
-      FROM orders.lines WHERE order_id = ANY($1::text[]) ORDER BY order_id, number
+# Served by the primary keys of both.
+ORDERS = f"""
+    SELECT {ORDER_COLUMNS}, {BASKET_COLUMNS}
+      FROM orders.orders o JOIN orders.baskets b USING (order_id)
+     WHERE o.order_id = ANY($1::text[])
 """
 # HOT: no indexed column changes.
 UPDATE_ORDERS = """
@@ -167,18 +167,11 @@ UPDATE_ORDERS = """
 """
 
 
-async def open_desk(
-    tx: Transaction, order_ids: Sequence[str], *, with_lines: Sequence[str] | None = None
-) -> Desk:
-    """The desk with these orders on it; lines only of those that need them."""
-    rows = await tx.fetch(ORDERS, order_ids, into=OrderRow)
-    lines: dict[str, list[LineRow]] = {}
-    wanted = order_ids if with_lines is None else with_lines
-    if wanted:
-        for line in await tx.fetch(LINES, wanted, into=LineRow):
-            lines.setdefault(line.order_id, []).append(line)
+async def open_desk(tx: Transaction, order_ids: Sequence[str]) -> Desk:
+    """The desk with these orders and their lines on it."""
+    rows = await tx.fetch(ORDERS, order_ids, into=OrderWithLines)
     within = timedelta(seconds=tx.settings.review_within_s)
-    return Desk(rows, lines, now=tx.now, review_within=within)
+    return Desk(rows, {row.order_id: row.lines() for row in rows}, now=tx.now, review_within=within)
 
 
 def close_desk(
@@ -228,15 +221,11 @@ News = (
     | PaymentRefunded
     | ReviewDue
 )
-# News that changes nothing but the copy of a payment's status needs no lines.
-WITHOUT_LINES = (PaymentCaptured,)
 
 
 async def decide_orders(tx: Transaction, news: Sequence[News]) -> Decision:
     """Fold what inventory, payments and fraud report into the orders. A repeat changes nothing."""
-    order_ids = list(dict.fromkeys(item.order_id for item in news))
-    need = {item.order_id for item in news if not isinstance(item, WITHOUT_LINES)}
-    desk = await open_desk(tx, order_ids, with_lines=sorted(need))
+    desk = await open_desk(tx, list(dict.fromkeys(item.order_id for item in news)))
     for item in news:
         fold(desk, item)
     return close_desk(tx, desk)

@@ -42,7 +42,7 @@ class OrderRow(Struct, kw_only=False):
 
 
 class LineRow(Struct, frozen=True):
-    """A row of orders.lines."""
+    """A line of an order: a row of the view orders.lines."""
 
     order_id: str
     number: int
@@ -51,6 +51,32 @@ class LineRow(Struct, frozen=True):
     quantity: int
     unit_price_e4: int
     total_minor: int
+
+
+class OrderWithLines(OrderRow):
+    """A row of orders.orders and that of orders.baskets: the arrays belong together."""
+
+    skus: list[str]
+    titles: list[str]
+    quantities: list[int]
+    unit_prices_e4: list[int]
+    totals_minor: list[int]
+
+    def lines(self) -> list[LineRow]:
+        """The arrays as lines."""
+        columns = zip(
+            self.skus,
+            self.titles,
+            self.quantities,
+            self.unit_prices_e4,
+            self.totals_minor,
+            strict=True,
+        )
+        return [LineRow(self.order_id, n, *line) for n, line in enumerate(columns, start=1)]
+
+
+ORDER_COLUMNS = ", ".join(f"o.{name}" for name in OrderRow.__struct_fields__)
+BASKET_COLUMNS = "b.skus, b.titles, b.quantities, b.unit_prices_e4, b.totals_minor"
 
 
 class OfferRow(Struct, frozen=True):

@@ -113,3 +113,16 @@ def encoded(sql: str, args: Sequence[Any]) -> tuple[str, Sequence[Any]]:
             return sql, args
         texts_[place] = text
     return fast, texts_
+
+
+def text_array(texts: Sequence[str]) -> str:
+    """The literal of a text[], for an array inside a column: ``{"A","B"}``."""
+    if not texts:
+        return "{}"
+    quoted = [text.replace("\\", "\\\\").replace('"', '\\"') for text in texts]
+    return '{"' + '","'.join(quoted) + '"}'
+
+
+def number_array(numbers: Sequence[int]) -> str:
+    """The literal of an int[] or bigint[], for an array inside a column: ``{1,2}``."""
+    return "{" + ",".join(map(str, numbers)) + "}"
