@@ -31,9 +31,11 @@ VALUES ('ord_confirmed', '{mug,MUG}', '{Mug,Mug}', '{1,1}', '{25000,25000}', '{2
        ('ord_cancelled', '{MUG}', '{Mug}', '{1}', '{25000}', '{250}'),
        ('ord_held', '{MUG}', '{Mug}', '{1}', '{25000}', '{250}');
 
-INSERT INTO orders.idempotency_keys (digest, fingerprint, resource, status)
-VALUES (decode(md5('1'), 'hex'), '\\x00', 'ord_confirmed', 201),
-       (decode(md5('2'), 'hex'), '\\x00', 'ord_rejected', 409);
+INSERT INTO orders.idempotency_keys (digest, fingerprint, resource)
+VALUES (decode(md5('1'), 'hex'), '\\x00', 'ord_confirmed'),
+       (decode(md5('2'), 'hex'), '\\x00', 'ord_rejected');
+INSERT INTO orders.kept_answers (resource, status, body, headers)
+VALUES ('ord_confirmed', 201, '{}', '{}'), ('ord_rejected', 409, '{}', '{}');
 """
 
 STOCK = """
@@ -78,8 +80,10 @@ SELECT now(), replace(l.order_id, 'ord_', 'pay_'), l.*, 'GBP'
                ('ord_cancelled', 'return', 'refunds', 'receivable', 250),
                ('ord_cancelled', 'repayment', 'receivable', 'provider:simulator', 250))
        AS l (order_id, kind, debit, credit, amount_minor);
-INSERT INTO payments.idempotency_keys (digest, fingerprint, resource, status)
-VALUES (decode(md5('3'), 'hex'), '\\x00', 'ref_a', 201);
+INSERT INTO payments.idempotency_keys (digest, fingerprint, resource)
+VALUES (decode(md5('3'), 'hex'), '\\x00', 'ref_a');
+INSERT INTO payments.kept_answers (resource, status, body, headers)
+VALUES ('ref_a', 201, '{}', '{}');
 """
 
 MAIL = """

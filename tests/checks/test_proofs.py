@@ -189,7 +189,7 @@ DAMAGES = (
     ),
     Damage(
         about="a decided order without its answer",
-        sql="UPDATE orders.idempotency_keys SET status = NULL WHERE resource = 'ord_confirmed'",
+        sql="DELETE FROM orders.kept_answers WHERE resource = 'ord_confirmed'",
         breaks=("a kept answer belongs to an order",),
         id="ord_confirmed",
     ),

@@ -88,10 +88,11 @@ async def orders_are_what_their_events_say(evidence: Evidence) -> Proof:
 
 
 SUMS = """
-    SELECT order_id AS id, o.subtotal_minor = coalesce(l.total, 0) AS ok,
-           'subtotal ' || o.subtotal_minor || ', lines ' || coalesce(l.total, 0) AS detail
+    SELECT order_id AS id, coalesce(o.subtotal_minor = l.total, false) AS ok,
+           'subtotal ' || coalesce(o.subtotal_minor::text, 'of no order') || ', lines '
+           || coalesce(l.total::text, 'missing') AS detail
       FROM orders.orders o
-      LEFT JOIN (SELECT order_id, sum(total_minor) AS total
+      FULL JOIN (SELECT order_id, sum(total_minor) AS total
                    FROM orders.lines GROUP BY order_id) l USING (order_id)
 """
 
@@ -136,13 +137,13 @@ async def whoever_gave_an_address_was_told_of_the_confirmation(evidence: Evidenc
 # A cancellation waits under the resource "<order>.cancel" until its money is settled.
 KEYS = """
     SELECT k.resource AS id,
-           CASE WHEN k.resource LIKE '%.cancel' THEN o.order_id IS NOT NULL AND k.status IS NOT NULL
+           CASE WHEN k.resource LIKE '%.cancel' THEN o.order_id IS NOT NULL AND coalesce(k.status, a.status) IS NOT NULL
                 ELSE o.order_id IS NOT NULL
-                     AND (k.status IS NOT NULL) = (o.status <> 'placed') END AS ok,
+                     AND (coalesce(k.status, a.status) IS NOT NULL) = (o.status <> 'placed') END AS ok,
            CASE WHEN o.order_id IS NULL THEN 'no such order'
                 ELSE 'order is ' || o.status || ', the kept answer is '
-                     || coalesce(k.status::text, 'missing') END AS detail
-      FROM orders.idempotency_keys k
+                     || coalesce(coalesce(k.status, a.status)::text, 'missing') END AS detail
+      FROM orders.idempotency_keys k LEFT JOIN orders.kept_answers a USING (resource)
       LEFT JOIN orders.orders o ON o.order_id = split_part(k.resource, '.', 1)
      WHERE k.resource LIKE 'ord\\_%'
 """
@@ -155,11 +156,12 @@ async def a_kept_answer_belongs_to_an_order(evidence: Evidence) -> Proof:
 
 REFUND_KEYS = """
     SELECT k.resource AS id,
-           r.refund_id IS NOT NULL AND (k.status IS NOT NULL) = (r.status <> 'pending') AS ok,
+           r.refund_id IS NOT NULL AND (coalesce(k.status, a.status) IS NOT NULL) = (r.status <> 'pending') AS ok,
            CASE WHEN r.refund_id IS NULL THEN 'no such refund'
                 ELSE 'refund is ' || r.status || ', the kept answer is '
-                     || coalesce(k.status::text, 'missing') END AS detail
-      FROM payments.idempotency_keys k LEFT JOIN payments.refunds r ON r.refund_id = k.resource
+                     || coalesce(coalesce(k.status, a.status)::text, 'missing') END AS detail
+      FROM payments.idempotency_keys k LEFT JOIN payments.kept_answers a USING (resource)
+      LEFT JOIN payments.refunds r ON r.refund_id = k.resource
      WHERE k.resource LIKE 'ref\\_%'
 """
 

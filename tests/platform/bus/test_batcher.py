@@ -238,16 +238,9 @@ async def test_an_outcome_that_cannot_be_looked_up_is_called_unknown(
     async def no_look(*args: Any) -> Any:
         raise asyncpg.CannotConnectNowError("still starting")
 
-    looking = keys.look_up
     monkeypatch.setattr(delivery, "attempt", gone)
+    monkeypatch.setattr(keys, "look_up", no_look)
     counting.before = None
-    first = {"n": 0}
-
-    async def look_once(*args: Any) -> Any:
-        first["n"] += 1
-        return await (looking if first["n"] == 1 else no_look)(*args)
-
-    monkeypatch.setattr(keys, "look_up", look_once)
     began = time.monotonic()
     outcomes = await asyncio.gather(
         *(node.submit(keyed(f"m{n}", f"k{n}")) for n in range(64)), return_exceptions=True

@@ -32,6 +32,9 @@ BATCH_MAX = 128
 # After a connection was lost in the middle, how long the same batch is tried again. Keys and
 # natural keys tell what of it had been committed.
 OUTCOME_LOOKED_UP_S = 3.0
+# Nearly every key is new, so keys are not looked up: their rows tell. After a repeated one came,
+# they are for so long.
+LOOKED_UP_FOR_S = 2.0
 COLLISIONS_MAX = 3
 
 
@@ -97,6 +100,7 @@ class Batcher:
         self.queue: deque[Waiting] = deque()
         self._worker: asyncio.Task[None] | None = None
         self._in_flight: dict[tuple[str, str], Waiting] = {}
+        self._looks_until = 0.0
 
     async def submit(self, command: Command) -> tuple[Any, Done | None]:
         """The outcome of a command and the unit it was committed in. Raises `Busy`."""
@@ -158,6 +162,10 @@ class Batcher:
                 await self._once(live)
                 return
             except asyncpg.UniqueViolationError:
+                looked = time.monotonic() < self._looks_until
+                self._looks_until = time.monotonic() + LOOKED_UP_FOR_S
+                if not looked:
+                    continue
                 # A twin in another process was faster. Alone, the next look finds its row.
                 collisions += 1
                 if len(live) > 1 or collisions > COLLISIONS_MAX:
@@ -173,6 +181,7 @@ class Batcher:
                 metrics.BATCH_RETRIES.labels(type(live[0].command).__name__, kind).inc()
                 if len(live) > 1 and delivery.is_conflict(fault):
                     raise
+                self._looks_until = time.monotonic() + LOOKED_UP_FOR_S
                 if time.monotonic() > deadline:
                     logger.warning("command.outcome_unknown", fault=repr(fault)[:300])
                     raise OutcomeUnknown from fault
@@ -186,11 +195,11 @@ class Batcher:
         return decision
 
     async def _once(self, batch: Sequence[Waiting]) -> None:
-        """Look the keys up, run what is new, tell everybody."""
+        """Look the keys up if some may be known, run what is new, tell everybody."""
         fresh: list[Waiting] = []
         keyed = [w for w in batch if w.command.idempotency is not None]
         known: dict[bytes, idempotency.KeyRow] = {}
-        if keyed:
+        if keyed and time.monotonic() < self._looks_until:
             async with self.workplace.pool.lend(f"tradewind_{self.context}") as connection:
                 keys = [w.command.idempotency for w in keyed if w.command.idempotency is not None]
                 known = await idempotency.look_up(connection, self.context, keys)

@@ -17,10 +17,12 @@ from tradewind.platform.database.pool import Connection, Pool
 MIGRATION_LOCK = 7_311_001
 FILE_PATTERN = "[0-9][0-9][0-9][0-9]_*.sql"
 
-# Which requests came under which key, and what they were answered. One table per context, because
-# the row commits in the transaction of the business. Keyed by a digest: the key itself may be
-# personal, and 16 bytes keep the index small.
-IDEMPOTENCY_KEYS = """
+# Which requests came under which key, and what they were answered: at once in the key's own row, or
+# later, under the resource they led to, in a row of its own (an update would move the long answer
+# and the key's index entries to another page). Per context, because the rows commit in the
+# transaction of the business. Keyed by a digest: the key itself may be personal, and 16 bytes keep
+# the index small. The last two statements bring tables of the first form into this one.
+IDEMPOTENCY = """
 CREATE TABLE IF NOT EXISTS {schema}.idempotency_keys (
   digest      bytea       PRIMARY KEY CHECK (length(digest) = 16),
   fingerprint bytea       NOT NULL,
@@ -31,9 +33,20 @@ CREATE TABLE IF NOT EXISTS {schema}.idempotency_keys (
   trace       text,
   created_at  timestamptz NOT NULL DEFAULT now(),
   CHECK (status IS NOT NULL OR resource IS NOT NULL)
-) WITH (fillfactor = 70);
-CREATE INDEX IF NOT EXISTS idempotency_keys_by_resource
-  ON {schema}.idempotency_keys (resource) WHERE resource IS NOT NULL;
+);
+CREATE TABLE IF NOT EXISTS {schema}.kept_answers (
+  resource   text        COLLATE "C" PRIMARY KEY,
+  status     smallint    NOT NULL,
+  body       bytea       NOT NULL,
+  headers    text        NOT NULL,
+  created_at timestamptz NOT NULL DEFAULT now()
+);
+INSERT INTO {schema}.kept_answers (resource, status, body, headers, created_at)
+SELECT DISTINCT ON (resource) resource, status, coalesce(body, ''), coalesce(headers, '{{}}'),
+       created_at
+  FROM {schema}.idempotency_keys WHERE resource IS NOT NULL AND status IS NOT NULL
+    ON CONFLICT DO NOTHING;
+DROP INDEX IF EXISTS {schema}.idempotency_keys_by_resource;
 """
 
 
@@ -99,6 +112,11 @@ async def apply(connection: Connection, sources: Sequence[SchemaSource]) -> list
                     digest,
                 )
             applied.append(f"{source.schema}/{path.name}")
+        kept = f"{source.schema}.kept_answers"
+        if source.is_context and not await connection.fetchval("SELECT to_regclass($1)", kept):
+            async with connection.transaction():
+                await ensure_schema(connection, source)
+                await grant(connection, source)
     return applied
 
 
@@ -123,12 +141,12 @@ async def ensure_role(connection: Connection, role: str) -> None:
 
 
 async def ensure_schema(connection: Connection, source: SchemaSource) -> None:
-    """The schema and, for a context, its table of idempotency keys. The role is there."""
+    """The schema and, for a context, its tables of idempotency. The role is there."""
     role = f"tradewind_{source.schema}"
     await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {source.schema}")
     if source.is_context:
         await connection.execute(f"GRANT tradewind_context TO {role}")
-        await connection.execute(IDEMPOTENCY_KEYS.format(schema=source.schema))
+        await connection.execute(IDEMPOTENCY.format(schema=source.schema))
 
 
 async def grant(connection: Connection, source: SchemaSource) -> None:
