@@ -67,6 +67,10 @@ class OutcomeUnknown(Problem):
         )
 
 
+class KeysUnknown(Exception):
+    """Something is to be refused without a row for its key: only a look tells a repeat from it."""
+
+
 class Waiting:
     """A command in the queue, the place in the log it may lead to, and who wants its outcome."""
 
@@ -101,6 +105,7 @@ class Batcher:
         self._worker: asyncio.Task[None] | None = None
         self._in_flight: dict[tuple[str, str], Waiting] = {}
         self._looks_until = 0.0
+        self._looked = False  # whether the keys of the batch at work were looked up
 
     async def submit(self, command: Command) -> tuple[Any, Done | None]:
         """The outcome of a command and the unit it was committed in. Raises `Busy`."""
@@ -161,10 +166,11 @@ class Batcher:
             try:
                 await self._once(live)
                 return
-            except asyncpg.UniqueViolationError:
-                looked = time.monotonic() < self._looks_until
+            except KeysUnknown:
                 self._looks_until = time.monotonic() + LOOKED_UP_FOR_S
-                if not looked:
+            except asyncpg.UniqueViolationError:
+                self._looks_until = time.monotonic() + LOOKED_UP_FOR_S
+                if not self._looked:
                     continue
                 # A twin in another process was faster. Alone, the next look finds its row.
                 collisions += 1
@@ -192,6 +198,11 @@ class Batcher:
         """The handler, held to its word before anything is committed."""
         decision = await self.handler(tx, commands)
         assert len(decision.outcomes) == len(commands), "one outcome per command"
+        if not self._looked and any(
+            command.idempotency is not None and not idempotency.leaves_row(outcome)
+            for command, outcome in zip(commands, decision.outcomes, strict=True)
+        ):
+            raise KeysUnknown
         return decision
 
     async def _once(self, batch: Sequence[Waiting]) -> None:
@@ -199,7 +210,8 @@ class Batcher:
         fresh: list[Waiting] = []
         keyed = [w for w in batch if w.command.idempotency is not None]
         known: dict[bytes, idempotency.KeyRow] = {}
-        if keyed and time.monotonic() < self._looks_until:
+        self._looked = time.monotonic() < self._looks_until
+        if keyed and self._looked:
             async with self.workplace.pool.lend(f"tradewind_{self.context}") as connection:
                 keys = [w.command.idempotency for w in keyed if w.command.idempotency is not None]
                 known = await idempotency.look_up(connection, self.context, keys)

@@ -112,6 +112,11 @@ KEEP = """
 """
 
 
+def leaves_row(outcome: Any) -> bool:
+    """Whether an outcome is kept under its key."""
+    return not isinstance(outcome, Problem) or outcome.kept
+
+
 def keep(
     tx: Transaction, schema: str, commands: Sequence[Command], outcomes: Sequence[Any]
 ) -> dict[int, Settled]:
@@ -124,7 +129,7 @@ def keep(
     answers: dict[int, Settled] = {}
     for index, (command, outcome) in enumerate(zip(commands, outcomes, strict=True)):
         key = command.idempotency
-        if key is None or (isinstance(outcome, Problem) and not outcome.kept):
+        if key is None or not leaves_row(outcome):
             continue
         if isinstance(outcome, Pending):
             resource = outcome.resource
