@@ -35,7 +35,8 @@ QUIET_WITHIN_S = 30
 CAPTURED = "payments.payment_captured.v1"
 
 MARK = (
-    "SELECT coalesce(max(position), 0), pg_current_wal_insert_lsn() - '0/0'::pg_lsn FROM bus.feed"
+    "SELECT coalesce(max(first + count - 1), 0), pg_current_wal_insert_lsn() - '0/0'::pg_lsn"
+    " FROM bus.feed_ranges"
 )
 IN_FEED = """
     SELECT count(*) FROM bus.feed f JOIN bus.log l ON l.xid = f.xid AND l.number = f.number

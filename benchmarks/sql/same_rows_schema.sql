@@ -4,7 +4,6 @@
 CREATE SCHEMA bench;
 -- Orders are numbered, so that B's ids grow at the right end of every index, as the platform's do.
 CREATE SEQUENCE bench.numbers;
-CREATE SEQUENCE bench.positions;
 
 INSERT INTO orders.offers (sku_key, currency, sku, product_id, title, unit_price_e4, version)
 SELECT sku, 'GBP', sku, 'prd_' || lpad(i::text, 26, '0'), 'Bench product ' || lpad(i::text, 4, '0'),

@@ -120,8 +120,8 @@ SELECT '100'::xid8, 0, split_part(e.type, '.', 1), e.type, e.subject, e.sequence
 INSERT INTO bus.log (xid, partition, source, type, subject, sequence, at, body)
 VALUES ('100', 0, 'orders', 'orders.review_due.v1', 'timer:review:ord_held', 1767268800000000,
         now(), '{}');
-INSERT INTO bus.feed (position, xid, number)
-SELECT row_number() OVER (ORDER BY number), xid, number
+INSERT INTO bus.feed_ranges (first, count, from_xid, from_number, to_xid, to_number)
+SELECT row_number() OVER (ORDER BY number), 1, xid, number, xid, number
   FROM bus.log WHERE subject NOT LIKE 'timer:%';
 INSERT INTO bus.offsets (consumer, partition, xid, number)
 VALUES ('inventory.stock', 0, '100', 1000000), ('sequencer', -1, '100', 1000000);

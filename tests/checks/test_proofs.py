@@ -30,16 +30,17 @@ UNGUARDED_STOCK_EVENTS = "ALTER TABLE bus.log DROP CONSTRAINT log_one_fact_per_v
 UNGUARDED_REJECTION = "ALTER TABLE orders.orders DROP CONSTRAINT rejected_says_why;"
 UNGUARDED_TOTAL = "ALTER TABLE orders.orders DROP CONSTRAINT total_adds_up;"
 FEED_AGAIN = """
-DELETE FROM bus.feed;
-INSERT INTO bus.feed (position, xid, number)
-SELECT row_number() OVER (ORDER BY number), xid, number
+DELETE FROM bus.feed_ranges;
+INSERT INTO bus.feed_ranges (first, count, from_xid, from_number, to_xid, to_number)
+SELECT row_number() OVER (ORDER BY number), 1, xid, number, xid, number
   FROM bus.log WHERE subject NOT LIKE 'timer:%';
 """
 NEW_EVENT = """
 INSERT INTO bus.log (xid, partition, source, type, subject, sequence, at, body)
 VALUES ('101', 0, '{source}', '{source}.{type}.v1', '{subject}', {sequence}, now(), '{{}}');
-INSERT INTO bus.feed (position, xid, number)
-SELECT (SELECT max(position) + 1 FROM bus.feed), '101', max(number) FROM bus.log WHERE xid = '101';
+INSERT INTO bus.feed_ranges (first, count, from_xid, from_number, to_xid, to_number)
+SELECT (SELECT max(position) + 1 FROM bus.feed), 1, '101', max(number), '101', max(number)
+  FROM bus.log WHERE xid = '101';
 UPDATE bus.offsets SET xid = '101', number = 1000000;
 """
 
@@ -317,13 +318,14 @@ DAMAGES = (
     ),
     Damage(
         about="a gap in the feed",
-        sql="UPDATE bus.feed SET position = 99 WHERE position = 19",
+        sql="UPDATE bus.feed_ranges SET first = 99 WHERE first = 19",
         breaks=("the feed counts from 1 without gaps or repeats",),
         id="99",
     ),
     Damage(
         about="an event that the feed has twice",
-        sql="INSERT INTO bus.feed SELECT 20, xid, number FROM bus.feed WHERE position = 19",
+        sql="INSERT INTO bus.feed_ranges SELECT 20, 1, from_xid, from_number, to_xid, to_number"
+        " FROM bus.feed_ranges WHERE first = 19",
         breaks=(
             "the feed counts from 1 without gaps or repeats",
             "the feed is in the order of the sequences",
@@ -332,15 +334,18 @@ DAMAGES = (
     ),
     Damage(
         about="an event that the feed forgot",
-        sql="DELETE FROM bus.feed WHERE position = 19",
+        sql="DELETE FROM bus.feed_ranges WHERE first = 19",
         breaks=("the feed holds every event",),
         id="orders ord_held.2",
     ),
     Damage(
         about="a feed in another order than the log",
-        sql="UPDATE bus.feed SET position = 25 - position WHERE position IN (1, 4);"
-        "UPDATE bus.feed SET position = position - 20 WHERE position IN (24, 21)",
-        breaks=("the feed is in the order of the sequences",),
+        sql="UPDATE bus.feed_ranges SET first = 25 - first WHERE first IN (1, 4);"
+        "UPDATE bus.feed_ranges SET first = first - 20 WHERE first IN (24, 21)",
+        breaks=(
+            "the feed counts from 1 without gaps or repeats",
+            "the feed is in the order of the sequences",
+        ),
         id="orders ord_confirmed.1",
     ),
     Damage(
@@ -405,7 +410,7 @@ def test_no_invariant_is_without_its_damage() -> None:
 
 
 async def test_only_the_first_offences_are_named_and_all_are_counted(world: Any) -> None:
-    await world.execute("DELETE FROM bus.feed")
+    await world.execute("DELETE FROM bus.feed_ranges")
     found = broken(await prove(world, CHARGES))["the feed holds every event"]
     assert found.proof.broken == 19
     assert len(found.proof.first) == OFFENCES_SHOWN

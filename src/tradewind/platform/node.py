@@ -156,10 +156,10 @@ class Node:
             context="bus",
             name=feed.SEQUENCER,
             handler=feed.number,
-            events=self.plan.announced,
+            events=None,  # whatever stands between the first and the last of a batch is numbered
             workplace=self.workplace,
             batch_max=feed.BATCH_MAX,
-            patient=self.plan.announced,
+            patient=None,
             durable=True,
             whole=True,
             raw=True,

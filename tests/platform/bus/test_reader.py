@@ -196,7 +196,7 @@ async def numbered(workshop: Workshop, count: int) -> None:
 
 async def test_the_feed_has_everything_once_and_in_order(workshop: Workshop) -> None:
     node = await workshop.start("one")
-    await workshop.append(Rang(sequence=1, thing_id="private"))
+    await workshop.append(Rang(sequence=1, thing_id="timer:ring:a"))
     for n in range(1, 11):
         await workshop.append(*(Touched(sequence=n, thing_id=thing) for thing in "abc"))
     await numbered(workshop, 30)

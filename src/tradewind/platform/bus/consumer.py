@@ -71,7 +71,7 @@ class Work:
         batch_max: int,
         whole: bool = False,
         raw: bool = False,
-        patient: Iterable[type[Event]] = (),
+        patient: Iterable[type[Event]] | None = (),
         durable: bool = False,
     ) -> None:
         self.context = context
@@ -81,7 +81,8 @@ class Work:
         self.workplace = workplace
         self.batch_max = batch_max
         self.whole = whole
-        self.patient = frozenset(event.type for event in patient)
+        # The types that wait for company; None: all of them.
+        self.patient = None if patient is None else frozenset(e.type for e in patient)
         self.pressing = asyncio.Event()  # something is queued that somebody waits for
         self.durable = durable  # whether each commit waits for the disk
         self.raw = raw  # the handler is given `Delivered`, not the event inside
@@ -117,8 +118,12 @@ class Work:
         held.seen = message.position
         self.queue.append(message)
         self.bell.set()
-        if message.type not in self.patient:
+        if self.is_pressing(message):
             self.pressing.set()
+
+    def is_pressing(self, message: Delivered) -> bool:
+        """Whether somebody waits for what comes of an event."""
+        return self.patient is not None and message.type not in self.patient
 
     def wants_from(self) -> Position | None:
         """Where the reader must come back to, if there is room to go on; None: nowhere."""
@@ -140,7 +145,7 @@ class Work:
             if not self.queue:
                 self.bell.clear()
                 await self.bell.wait()
-            if self.patient and len(self.queue) < self.batch_max and not self.pressing.is_set():
+            if len(self.queue) < self.batch_max and not self.pressing.is_set():
                 with suppress(TimeoutError):
                     async with asyncio.timeout(PATIENCE_S):
                         await self.pressing.wait()
@@ -171,7 +176,7 @@ class Work:
                 return 0
             if self.behind:
                 self.call_reader()
-            if self.patient and any(m.type not in self.patient for m in self.queue):
+            if any(map(self.is_pressing, self.queue)):
                 self.pressing.set()
             return size
 

@@ -21,6 +21,7 @@ SEQUENCER = "sequencer"
 BATCH_MAX = 500
 # A topic that is rarely used is looked for among so many events a call; `next` goes on from there.
 SCANNED_MAX = 10_000
+TIMER = "timer:"  # what the subject of a timer begins with
 CURSOR_VERSION = "f1:"
 SPEC_VERSION = "1.0"
 
@@ -50,32 +51,51 @@ class FeedPage(Struct, frozen=True):
     next: str
 
 
-LAST = "SELECT coalesce(max(position), 0) FROM bus.feed"
+# Served by the primary key, from its end.
+LAST = """
+    SELECT coalesce((SELECT first + count - 1 FROM bus.feed_ranges ORDER BY first DESC LIMIT 1), 0)
+"""
 NUMBER = """
-    INSERT INTO bus.feed (position, xid, number)
-    SELECT e.position, e.xid::text::xid8, e.number
-      FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS e (position, xid, number)
+    INSERT INTO bus.feed_ranges (first, count, from_xid, from_number, to_xid, to_number)
+    VALUES ($1, $2, $3::text::xid8, $4, $5::text::xid8, $6)
 """
 
 
 async def number(tx: Transaction, messages: Sequence[Delivered]) -> Decision:
-    """Give the next positions. Safe to repeat: the fence lets one batch after a position commit."""
-    last = await tx.fetch_value(LAST)
-    tx.write(
-        NUMBER,
-        list(range(last + 1, last + 1 + len(messages))),
-        [message.position.xid for message in messages],
-        [message.position.number for message in messages],
-    )
+    """Give the next positions. Safe to repeat: the fence lets one batch after a position commit.
+
+    The batch is all that the log holds between its first and its last event, so its ends are
+    enough. Timers that fired are on the log, but they are no facts.
+    """
+    facts = [message for message in messages if not message.subject.startswith(TIMER)]
+    if facts:
+        last = await tx.fetch_value(LAST)
+        first, end = facts[0].position, facts[-1].position
+        tx.write(
+            NUMBER,
+            last + 1,
+            len(facts),
+            str(first.xid),
+            first.number,
+            str(end.xid),
+            end.number,
+        )
     return Decision()
 
 
-# Served by the primary keys of both.
+# Served by the primary keys of both: the ranges that the wanted positions lie in.
 PAGE = """
-    SELECT f.position, l.source, l.type, l.subject, l.sequence, l.at, l.body
-      FROM bus.feed f JOIN bus.log l ON l.xid = f.xid AND l.number = f.number
-     WHERE f.position > $1 AND f.position <= $1 + $2 AND ($3::text[] IS NULL OR l.source = ANY($3))
-     ORDER BY f.position LIMIT $4
+    SELECT r.first + e.place - 1 AS position, e.source, e.type, e.subject, e.sequence, e.at, e.body
+      FROM bus.feed_ranges r
+     CROSS JOIN LATERAL (
+           SELECT l.*, row_number() OVER (ORDER BY l.xid, l.number) AS place FROM bus.log l
+            WHERE (l.xid, l.number) >= (r.from_xid, r.from_number)
+              AND (l.xid, l.number) <= (r.to_xid, r.to_number)
+              AND l.subject NOT LIKE 'timer:%') e
+     WHERE r.first >= coalesce((SELECT max(first) FROM bus.feed_ranges WHERE first <= $1 + 1), 0)
+       AND r.first <= $1 + $2 AND r.first + e.place - 1 > $1 AND r.first + e.place - 1 <= $1 + $2
+       AND ($3::text[] IS NULL OR e.source = ANY($3))
+     ORDER BY r.first, e.place LIMIT $4
 """
 
 
