@@ -54,7 +54,7 @@ BEHIND = """
              WHERE (l.xid, l.number) > (o.xid, o.number)
                AND (l.xid, l.number) > (SELECT xid, number FROM bus.offsets
                                          ORDER BY xid, number LIMIT 1))
-         + (SELECT count(*) FROM payments.operations WHERE status IN ('requested', 'unknown'))
+         + (SELECT count(*) FROM payments.under_way)
          + (SELECT count(*) FROM bus.timers WHERE due_at < now())
 """
 

@@ -426,7 +426,7 @@ async def test_only_the_first_offences_are_named_and_all_are_counted(world: Any)
             "1 orders to be decided",
         ),
         (
-            "INSERT INTO payments.operations (key, payment_id, operation, amount_minor, status,"
+            "INSERT INTO payments.under_way (key, payment_id, operation, amount_minor, status,"
             " attempt, claim, claimed, due_at, requested_at) VALUES"
             " ('k', 'pay_held', 'void', 250, 'unknown', 1, 1, true, now(), now())",
             "1 operations at the provider",

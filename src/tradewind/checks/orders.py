@@ -137,12 +137,11 @@ async def whoever_gave_an_address_was_told_of_the_confirmation(evidence: Evidenc
 # A cancellation waits under the resource "<order>.cancel" until its money is settled.
 KEYS = """
     SELECT k.resource AS id,
-           CASE WHEN k.resource LIKE '%.cancel' THEN o.order_id IS NOT NULL AND coalesce(k.status, a.status) IS NOT NULL
-                ELSE o.order_id IS NOT NULL
-                     AND (coalesce(k.status, a.status) IS NOT NULL) = (o.status <> 'placed') END AS ok,
+           o.order_id IS NOT NULL AND (coalesce(k.status, a.status) IS NOT NULL) =
+           (k.resource LIKE '%.cancel' OR o.status <> 'placed') AS ok,
            CASE WHEN o.order_id IS NULL THEN 'no such order'
                 ELSE 'order is ' || o.status || ', the kept answer is '
-                     || coalesce(coalesce(k.status, a.status)::text, 'missing') END AS detail
+                     || coalesce(k.status::text, a.status::text, 'missing') END AS detail
       FROM orders.idempotency_keys k LEFT JOIN orders.kept_answers a USING (resource)
       LEFT JOIN orders.orders o ON o.order_id = split_part(k.resource, '.', 1)
      WHERE k.resource LIKE 'ord\\_%'
@@ -156,10 +155,11 @@ async def a_kept_answer_belongs_to_an_order(evidence: Evidence) -> Proof:
 
 REFUND_KEYS = """
     SELECT k.resource AS id,
-           r.refund_id IS NOT NULL AND (coalesce(k.status, a.status) IS NOT NULL) = (r.status <> 'pending') AS ok,
+           r.refund_id IS NOT NULL
+           AND (coalesce(k.status, a.status) IS NOT NULL) = (r.status <> 'pending') AS ok,
            CASE WHEN r.refund_id IS NULL THEN 'no such refund'
                 ELSE 'refund is ' || r.status || ', the kept answer is '
-                     || coalesce(coalesce(k.status, a.status)::text, 'missing') END AS detail
+                     || coalesce(k.status::text, a.status::text, 'missing') END AS detail
       FROM payments.idempotency_keys k LEFT JOIN payments.kept_answers a USING (resource)
       LEFT JOIN payments.refunds r ON r.refund_id = k.resource
      WHERE k.resource LIKE 'ref\\_%'

@@ -124,9 +124,8 @@ UNDER_WAY = """
               JOIN bus.log l ON (l.xid, l.number) > (o.xid, o.number)
                             AND (o.partition = -1 OR l.partition = o.partition)),
            (SELECT count(*) FROM orders.orders WHERE status = 'placed'),
-           (SELECT count(*) FROM payments.operations o JOIN payments.payments p USING (payment_id)
-             WHERE o.status IN ('requested', 'unknown')
-               AND NOT (o.operation = 'authorise' AND p.status = 'failed'
+           (SELECT count(*) FROM payments.under_way o JOIN payments.payments p USING (payment_id)
+             WHERE NOT (o.operation = 'authorise' AND p.status = 'failed'
                         AND o.requested_at < clock_timestamp() - interval '20 s'))
 """
 

@@ -135,7 +135,7 @@ async def test_a_batch_of_orders_from_reservation_to_capture(unit: UnitRunner) -
     await answer(unit, await follow(unit, *map(confirmed, events)))
     row = await row_of(unit, events[0])
     assert (row.status, row.captured_minor) == ("captured", 1_000)
-    open_now = "SELECT count(*) FROM payments.operations WHERE finished_at IS NULL"
+    open_now = "SELECT count(*) FROM payments.under_way"
     assert (await unit.sql(open_now))[0][0] == 0
 
 
@@ -253,8 +253,7 @@ async def test_the_ledger_balances(unit: UnitRunner) -> None:
         "UPDATE payments.payments SET status = 'voided' WHERE payment_id = $1",
         "UPDATE payments.ledger SET amount_minor = 1 WHERE payment_id = $1",
         "DELETE FROM payments.ledger WHERE payment_id = $1",
-        "UPDATE payments.operations SET status = 'requested', finished_at = NULL"
-        " WHERE payment_id = $1",
+        "UPDATE payments.operations SET status = 'refused' WHERE payment_id = $1",
     ],
 )
 async def test_the_database_refuses_what_must_not_be(unit: UnitRunner, statement: str) -> None:

@@ -59,12 +59,8 @@ async def refund_payments(tx: Transaction, commands: Sequence[RefundPayment]) ->
     return save(tx, book, outcomes=outcomes)
 
 
-# A range of the constraint's index `one_at_a_time` is all that is under way: few rows.
-DUE = """
-    SELECT payment_id FROM payments.operations
-     WHERE status IN ('requested', 'unknown') AND due_at <= $1
-     ORDER BY due_at LIMIT $2
-"""
+# The whole table is all that is under way: few rows.
+DUE = "SELECT payment_id FROM payments.under_way WHERE due_at <= $1 ORDER BY due_at LIMIT $2"
 
 
 async def take_up_due(tx: Transaction) -> Decision:
@@ -113,23 +109,21 @@ COLUMNS = """
     o.due_at, o.deadline_at, o.requested_at
 """
 
-# Served by the unique keys on order_id, and one_at_a_time.
+# Served by the unique keys on order_id and the primary key of what is under way.
 BY_ORDER = f"""
     SELECT i.order_id, e.order_id IS NOT NULL, {COLUMNS}
       FROM unnest($1::text[]) AS i (order_id)
       LEFT JOIN payments.payments p ON p.order_id = i.order_id
       LEFT JOIN payments.ended_orders e ON e.order_id = i.order_id
-      LEFT JOIN payments.operations o
-        ON o.payment_id = p.payment_id AND o.status IN ('requested', 'unknown')
+      LEFT JOIN payments.under_way o ON o.payment_id = p.payment_id
 """
 
-# Served by the primary key, and one_at_a_time.
+# Served by the primary keys.
 BY_PAYMENT = f"""
     SELECT p.order_id, false, {COLUMNS}
       FROM unnest($1::text[]) AS i (payment_id)
       JOIN payments.payments p ON p.payment_id = i.payment_id
-      LEFT JOIN payments.operations o
-        ON o.payment_id = p.payment_id AND o.status IN ('requested', 'unknown')
+      LEFT JOIN payments.under_way o ON o.payment_id = p.payment_id
 """
 
 
@@ -208,8 +202,10 @@ def save(tx: Transaction, book: Book, *, outcomes: Sequence[Any] = ()) -> Decisi
     changes: list[tuple[Sequence[Any], Callable[[Transaction, Any, datetime], None]]] = [
         (book.payments_new, insert_payments),
         (book.payments_changed, update_payments),
-        (list(book.operations_new.values()), insert_operations),
-        (list(book.operations_changed.values()), update_operations),
+        (book.operations_begun, insert_under_way),
+        (book.operations_moved, update_under_way),
+        (book.operations_ended, delete_under_way),
+        (book.operations_decided, insert_decided),
         (list(book.refunds_new.values()), insert_refunds),
         (list(book.refunds_changed.values()), finish_refunds),
         (book.postings, insert_postings),
@@ -289,9 +285,9 @@ def update_payments(tx: Transaction, rows: Sequence[Payment], now: datetime) -> 
     )
 
 
-INSERT_OPERATIONS = """
-    INSERT INTO payments.operations
-           (key, payment_id, operation, refund_id, amount_minor, status, attempt, claim, claimed,
+INSERT_UNDER_WAY = """
+    INSERT INTO payments.under_way
+           (payment_id, key, operation, refund_id, amount_minor, status, attempt, claim, claimed,
             due_at, deadline_at, requested_at)
     SELECT n.*, $12
       FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[],
@@ -299,12 +295,12 @@ INSERT_OPERATIONS = """
 """
 
 
-def insert_operations(tx: Transaction, rows: Sequence[Operation], now: datetime) -> None:
+def insert_under_way(tx: Transaction, rows: Sequence[Operation], now: datetime) -> None:
     """Operations that begin; the calls go out when they are committed."""
     tx.write(
-        INSERT_OPERATIONS,
-        [row.key for row in rows],
+        INSERT_UNDER_WAY,
         [row.payment_id for row in rows],
+        [row.key for row in rows],
         [row.operation for row in rows],
         [row.refund_id for row in rows],
         [row.amount_minor for row in rows],
@@ -318,33 +314,84 @@ def insert_operations(tx: Transaction, rows: Sequence[Operation], now: datetime)
     )
 
 
-# Served by the primary key. Guarded by the version of the payment, which changes with it.
-UPDATE_OPERATIONS = """
-    UPDATE payments.operations o
-       SET status = c.status, attempt = c.attempt, claim = c.claim, claimed = c.claimed,
-           due_at = c.due_at, deadline_at = c.deadline_at, reason = c.reason,
-           finished_at = CASE WHEN c.status IN ('succeeded', 'refused') THEN $9::timestamptz END
-      FROM unnest($1::text[], $2::text[], $3::int[], $4::int[], $5::boolean[],
-                  $6::timestamptz[], $7::timestamptz[], $8::text[])
-           AS c (key, status, attempt, claim, claimed, due_at, deadline_at, reason)
-     WHERE o.key = c.key
+# Served by the primary key. Guarded by the version of the payment, which changes with it. The key
+# changes where one operation follows another at once.
+UPDATE_UNDER_WAY = """
+    UPDATE payments.under_way o
+       SET key = c.key, operation = c.operation, refund_id = c.refund_id,
+           amount_minor = c.amount_minor, status = c.status, attempt = c.attempt, claim = c.claim,
+           claimed = c.claimed, due_at = c.due_at, deadline_at = c.deadline_at,
+           requested_at = c.requested_at
+      FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[],
+                  $7::int[], $8::int[], $9::boolean[], $10::timestamptz[], $11::timestamptz[],
+                  $12::timestamptz[])
+           AS c (payment_id, key, operation, refund_id, amount_minor, status, attempt, claim,
+                 claimed, due_at, deadline_at, requested_at)
+     WHERE o.payment_id = c.payment_id
 """
 
 
-def update_operations(tx: Transaction, rows: Sequence[Operation], now: datetime) -> None:
-    """Operations that were tried again, or are done."""
+def update_under_way(tx: Transaction, rows: Sequence[Operation], now: datetime) -> None:
+    """Operations that are tried again, or stand where another one stood."""
     tx.write(
-        UPDATE_OPERATIONS,
+        UPDATE_UNDER_WAY,
+        [row.payment_id for row in rows],
         [row.key for row in rows],
+        [row.operation for row in rows],
+        [row.refund_id for row in rows],
+        [row.amount_minor for row in rows],
         [row.status for row in rows],
         [row.attempt for row in rows],
         [row.claim for row in rows],
         [row.claimed for row in rows],
         [row.due_at for row in rows],
         [row.deadline_at for row in rows],
-        [row.reason for row in rows],
-        now,
+        [row.requested_at for row in rows],
         expect=len(rows),
+    )
+
+
+# Served by the primary key.
+DELETE_UNDER_WAY = """
+    DELETE FROM payments.under_way o USING unnest($1::text[], $2::text[]) AS e (payment_id, key)
+     WHERE o.payment_id = e.payment_id AND o.key = e.key
+"""
+
+
+def delete_under_way(tx: Transaction, rows: Sequence[Operation], now: datetime) -> None:
+    """Operations that ended, and nothing follows."""
+    tx.write(
+        DELETE_UNDER_WAY,
+        [row.payment_id for row in rows],
+        [row.key for row in rows],
+        expect=len(rows),
+    )
+
+
+INSERT_DECIDED = """
+    INSERT INTO payments.operations
+           (key, payment_id, operation, refund_id, amount_minor, status, attempt, reason,
+            requested_at, finished_at)
+    SELECT n.*, $10
+      FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[],
+                  $7::int[], $8::text[], $9::timestamptz[]) AS n
+"""
+
+
+def insert_decided(tx: Transaction, rows: Sequence[Operation], now: datetime) -> None:
+    """Operations that the provider decided."""
+    tx.write(
+        INSERT_DECIDED,
+        [row.key for row in rows],
+        [row.payment_id for row in rows],
+        [row.operation for row in rows],
+        [row.refund_id for row in rows],
+        [row.amount_minor for row in rows],
+        [row.status for row in rows],
+        [row.attempt for row in rows],
+        [row.reason for row in rows],
+        [row.requested_at for row in rows],
+        now,
     )
 
 

@@ -3,7 +3,7 @@
 from tradewind.contexts.payments.tables import BalanceRow, PaymentRow, PostingRow, RefundRow
 from tradewind.platform.database.transaction import Snapshot
 
-# Served by the primary key, and one_at_a_time. An authorisation that was given up is still looked
+# Served by the primary keys. An authorisation that was given up is still looked
 # for; the payment has failed all the same.
 PAYMENT = """
     SELECT p.payment_id, p.order_id,
@@ -12,8 +12,7 @@ PAYMENT = """
            p.amount_minor, p.captured_minor, p.refunded_minor, p.currency, p.created_at,
            p.updated_at
       FROM payments.payments p
-      LEFT JOIN payments.operations o
-        ON o.payment_id = p.payment_id AND o.status IN ('requested', 'unknown')
+      LEFT JOIN payments.under_way o USING (payment_id)
      WHERE p.payment_id = $1
 """
 

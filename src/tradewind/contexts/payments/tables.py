@@ -44,7 +44,7 @@ class Payment(Struct, kw_only=True):
 
 
 class Operation(Struct, kw_only=True):
-    """A row of payments.operations."""
+    """What is asked of the provider: a row of payments.under_way, then of payments.operations."""
 
     key: str
     payment_id: str

@@ -68,7 +68,7 @@ timezone = 'UTC'
 autovacuum_naptime = '10s'
 autovacuum_vacuum_scale_factor = 0.05
 autovacuum_vacuum_insert_scale_factor = 0.1
-autovacuum_analyze_scale_factor = 0.05
+autovacuum_analyze_scale_factor = 0.25
 autovacuum_vacuum_cost_limit = 1000
 # One file a weekday, overwritten a week later. Row values and parameters never reach the log.
 logging_collector = on

@@ -15,6 +15,7 @@ from tradewind.kernel.problems import Problem
 from tradewind.kernel.terms import PaymentTerms
 
 Absent = Literal["announce", "remember", "ignore"]
+DECIDED = frozenset({"succeeded", "refused"})
 
 
 class Policy(Struct, frozen=True):
@@ -105,6 +106,31 @@ class Book:
             (c.payment for c in self.by_payment.values() if c.changed and not c.is_new),
             key=lambda payment: payment.payment_id,
         )
+
+    @property
+    def operations_decided(self) -> list[Operation]:
+        """Operations that the provider decided."""
+        return [o for o in self.operations_changed.values() if o.status in DECIDED]
+
+    @property
+    def operations_ended(self) -> list[Operation]:
+        """Those of them that leave nothing under way for their payment."""
+        followed = {operation.payment_id for operation in self.operations_new.values()}
+        return [o for o in self.operations_decided if o.payment_id not in followed]
+
+    @property
+    def operations_begun(self) -> list[Operation]:
+        """Operations of payments that had nothing under way."""
+        decided = {operation.payment_id for operation in self.operations_decided}
+        return [o for o in self.operations_new.values() if o.payment_id not in decided]
+
+    @property
+    def operations_moved(self) -> list[Operation]:
+        """Operations that go on, or stand where a decided one stood, by payment."""
+        decided = {operation.payment_id for operation in self.operations_decided}
+        moved = [o for o in self.operations_changed.values() if o.status not in DECIDED]
+        moved += [o for o in self.operations_new.values() if o.payment_id in decided]
+        return sorted(moved, key=lambda operation: operation.payment_id)
 
     def touch(self, operation: Operation) -> None:
         """Note that an operation changed."""
