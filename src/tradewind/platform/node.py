@@ -274,7 +274,7 @@ class Node:
         the events included that handling announced."""
         until = time.monotonic() + timeout_s
         while time.monotonic() < until:
-            seen = self.reader.cursor >= Position(self.reader.awaited, END_OF_XID)
+            seen = self.reader.cursor >= Position(self.reader.told, END_OF_XID)
             if seen and not any(w.queue or w.behind or w.gate.locked() for w in self.works):
                 return True
             await asyncio.sleep(CAUGHT_UP_LOOK_S)
@@ -344,7 +344,9 @@ class Node:
     # -- inside
 
     def _committed(self, done: Done) -> None:
-        if done.partitions:
+        if done.partitions and not self.reader.is_pressing(done.decision.events):
+            self.reader.ring_soon(done.xid)
+        elif done.partitions:
             self.reader.ring(done.xid)
         elif self.reader.awaited > self.reader.cursor.xid:
             self.reader.ring()  # any end of a writer may lift the horizon

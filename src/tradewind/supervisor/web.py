@@ -21,6 +21,9 @@ from tradewind.platform.gateway.asgi import Application
 from tradewind.platform.gateway.server import Server
 from tradewind.platform.settings import Settings, read_settings
 
+# Objects more than were let go before the collector looks, in place of 700: a batch makes thousands
+# that all go with it. Cycles are few here, so what it finds late is little.
+GARBAGE_THRESHOLD = 50_000
 # Connections taken from a sister's queue at a time: the rest may be hers again a moment later.
 HELPED_OUT_MAX = 16
 
@@ -49,6 +52,8 @@ class WebServer(Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start; what is loaded by then stays, so the garbage collector need not look at it."""
         await super().startup(sockets)
+        gc.enable()
+        gc.set_threshold(GARBAGE_THRESHOLD)
         if self._gc_freeze:
             gc.collect()
             gc.freeze()

@@ -121,6 +121,13 @@ class Work:
         if self.is_pressing(message):
             self.pressing.set()
 
+    @property
+    def pressing_types(self) -> frozenset[str]:
+        """The types that somebody waits for."""
+        if self.types is None or self.patient is None:
+            return frozenset()
+        return self.types - self.patient
+
     def is_pressing(self, message: Delivered) -> bool:
         """Whether somebody waits for what comes of an event."""
         return self.patient is not None and message.type not in self.patient
@@ -166,7 +173,8 @@ class Work:
             batch = [self.queue[index] for index in range(size)]
             if not batch:
                 return 0
-            self.working = {slot: self.held[slot] for slot in map(self.slot_of, batch)}
+            slots = (WHOLE,) if self.whole else {message.partition for message in batch}
+            self.working = {slot: self.held[slot] for slot in slots}
             try:
                 await self.deliver(batch)
             except LeaseLost as lost:
@@ -248,14 +256,17 @@ class Work:
             for message in live:
                 if message.event is None:
                     raise Undecodable(f"{message.type} {message.id} cannot be decoded")
-        fence = self.fence({self.slot_of(m): m.position for m in batch})
+        if self.whole:
+            fence = self.fence({WHOLE: batch[-1].position})
+        else:
+            fence = self.fence({m.partition: m.position for m in batch})
         await delivery.run(
             self.workplace,
             Unit(
                 context=self.context,
                 handler=handler,
                 messages=live if self.raw else [m.event for m in live],
-                causes={m.key: Cause(m.reference, m.trace) for m in live},
+                causes={m.key: m for m in live},
                 fence=fence,
                 durable=self.durable,
                 name=self.name,

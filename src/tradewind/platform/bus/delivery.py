@@ -4,13 +4,15 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import asyncpg
 from msgspec import Struct, structs
+from prometheus_client import Histogram
 
 from tradewind.kernel.answers import Pending, Settled
-from tradewind.kernel.messages import Decision, Position
+from tradewind.kernel.messages import Decision, Delivered, Position
 from tradewind.platform.bus import idempotency, log, timers
 from tradewind.platform.bus.log import Cause
 from tradewind.platform.database.clock import Clock
@@ -83,7 +85,7 @@ class Unit(Struct, frozen=True, kw_only=True):
     context: str  # names the schema, the role and the source of the events
     handler: Handler
     messages: Sequence[Any]
-    causes: Mapping[str, Cause] = {}
+    causes: Mapping[str, Cause | Delivered] = {}  # by key, what led to the events of that key
     fence: Fence | None = None
     # Whether the commit always waits for the disk; else only where something leaves with it.
     durable: bool = True
@@ -109,11 +111,18 @@ async def run(workplace: Workplace, unit: Unit) -> Done:
             unit = structs.replace(unit, anew=True)
             continue
         if unit.name:
-            metrics.BATCH_SIZE.labels(unit.name).observe(len(unit.messages))
-            metrics.BATCH_SECONDS.labels(unit.name).observe(time.perf_counter() - began)
+            size, seconds = figures_of(unit.name)
+            size.observe(len(unit.messages))
+            seconds.observe(time.perf_counter() - began)
         workplace.committed(done)
         return done
     raise StaleRead(f"{unit.context}: {STALE_ROUNDS_MAX} rounds and always too late")
+
+
+@lru_cache(maxsize=1_000)
+def figures_of(name: str) -> tuple[Histogram, Histogram]:
+    """Sizes and seconds of a kind of unit; asking the registry costs more than counting."""
+    return metrics.BATCH_SIZE.labels(name), metrics.BATCH_SECONDS.labels(name)
 
 
 async def attempt(workplace: Workplace, unit: Unit) -> Done:
@@ -132,9 +141,11 @@ async def attempt(workplace: Workplace, unit: Unit) -> Done:
         if decision.answers:
             answers = idempotency.settle(tx, unit.context, decision.answers)
         if decision.events:
-            causes = {**unit.causes}
-            for key, what in decision.causes.items():
-                causes[key] = Cause(what, causes[key].trace if key in causes else None)
+            causes = unit.causes
+            if decision.causes:
+                causes = {**causes}
+                for key, what in decision.causes.items():
+                    causes[key] = Cause(what, causes[key].trace if key in causes else None)
             partitions = log.append(tx, unit.context, decision.events, causes)
         if decision.timers:
             timers.write(tx, unit.context, decision.timers)

@@ -61,7 +61,7 @@ APPEND = """
 
 
 def append(
-    tx: Transaction, source: str, events: Sequence[Event], causes: Mapping[str, Cause]
+    tx: Transaction, source: str, events: Sequence[Event], causes: Mapping[str, Cause | Delivered]
 ) -> frozenset[int]:
     """Queue the events of a unit of work. Their cause is the message with the same key."""
     partitions: list[int] = []
@@ -75,7 +75,7 @@ def append(
         body = Body(
             data=Raw(encode(event)),
             key=None if key == subject else key,
-            cause=cause.id,
+            cause=cause.reference if isinstance(cause, Delivered) else cause.id,
             trace=cause.trace,
         )
         partitions.append(partition_of(key))

@@ -11,9 +11,9 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
-from tradewind.kernel.messages import START, Delivered, Position
+from tradewind.kernel.messages import START, Delivered, Event, Position
 from tradewind.platform.bus import delivery, log
-from tradewind.platform.bus.consumer import Work
+from tradewind.platform.bus.consumer import PATIENCE_S, Work
 from tradewind.platform.bus.log import LogRow, Vocabulary
 from tradewind.platform.database.pool import Connection, Pool
 from tradewind.platform.telemetry import logs
@@ -38,7 +38,8 @@ class Reader:
         self.works = works
         self.poll_floor_s = poll_floor_s
         self.cursor = START
-        self.awaited = 0  # the newest xid this process committed events under
+        self.told = 0  # the newest xid this process committed events under
+        self.awaited = 0  # the newest of those that it looks for now
         self.halted: set[int] = set()
         self.faulty = False  # the last look failed: the database does not answer
         self.lost: Callable[[], None] = lambda: None
@@ -48,11 +49,31 @@ class Reader:
         self._sequences: OrderedDict[tuple[str, str], int] = OrderedDict()
         for work in works:
             work.call_reader = self.ring
+        # Who wants a type, and who takes the log as a whole; a type met first is looked up once.
+        self._pressing = frozenset[str]().union(*(work.pressing_types for work in works))
+        self._soon: asyncio.TimerHandle | None = None
+        self._wanted: dict[str, tuple[list[Work], list[Work]]] = {}
 
     def ring(self, xid: int = 0) -> None:
         """Something was committed; with its xid, where it is ours."""
+        self.told = max(self.told, xid)
         self.awaited = max(self.awaited, xid)
         self.bell.set()
+
+    def ring_soon(self, xid: int) -> None:
+        """Something was committed that nobody waits for: the next look finds it, or one soon."""
+        self.told = max(self.told, xid)
+        if self._soon is None:
+            loop = asyncio.get_running_loop()
+            self._soon = loop.call_later(PATIENCE_S / 2, self._ring_told)
+
+    def _ring_told(self) -> None:
+        self._soon = None
+        self.ring(self.told)
+
+    def is_pressing(self, events: Sequence[Event]) -> bool:
+        """Whether some consumer wants one of these events at once."""
+        return any(event.type in self._pressing for event in events)
 
     async def run(self) -> None:
         """Follow the log until cancelled."""
@@ -112,7 +133,7 @@ class Reader:
         holds is what the offsets say, so every partition is let go and taken again.
         """
         self.close()
-        self.awaited = 0
+        self.awaited = self.told = 0
         self._sequences.clear()
         for work in self.works:
             work.let_go(list(work.held))
@@ -128,9 +149,13 @@ class Reader:
         """Offer an event to each consumer. Behind a gap only to those that take the log as a whole:
         they number or copy what is there, and stopping them would stop every partition.
         """
-        for work in self.works:
-            if follows or work.whole:
-                work.offer(message)
+        wanted = self._wanted.get(message.type)
+        if wanted is None:
+            takers = [w for w in self.works if w.types is None or message.type in w.types]
+            wanted = takers, [work for work in takers if work.whole]
+            self._wanted[message.type] = wanted
+        for work in wanted[0] if follows else wanted[1]:
+            work.offer(message)
 
     def passed(self, partition: int) -> Position:
         """Up to where a partition has been handed out; a halted one stays where it was."""

@@ -25,17 +25,21 @@ Encode = Callable[[Sequence[Any]], str | None]
 
 def texts(values: Sequence[str | None]) -> str | None:
     """A column of texts. It begins with a separator, so that [""] and [] differ."""
-    joined = SEPARATOR + SEPARATOR.join([NULL if v is None else v for v in values])
     if not values:
         return ""
-    if joined.count(SEPARATOR) != len(values) or joined.count(NULL) != values.count(None):
+    nulls = values.count(None)
+    shown = [NULL if v is None else v for v in values] if nulls else values
+    joined = SEPARATOR + SEPARATOR.join(shown)  # type: ignore[arg-type]
+    if joined.count(SEPARATOR) != len(values) or joined.count(NULL) != nulls:
         return None
     return joined
 
 
 def numbers(values: Sequence[int | None]) -> str | None:
     """A column of whole numbers."""
-    return "{" + ",".join(["NULL" if v is None else str(int(v)) for v in values]) + "}"
+    if None in values:
+        return "{" + ",".join(["NULL" if v is None else str(int(v)) for v in values]) + "}"
+    return "{" + repr(list(values))[1:-1] + "}"
 
 
 def booleans(values: Sequence[bool | None]) -> str | None:
@@ -45,9 +49,15 @@ def booleans(values: Sequence[bool | None]) -> str | None:
 
 def instants(values: Sequence[datetime | None]) -> str | None:
     """A column of instants; each must know its zone."""
-    if any(v is not None and v.tzinfo is None for v in values):
-        return None
-    return "{" + ",".join(["NULL" if v is None else v.isoformat() for v in values]) + "}"
+    return "{" + ",".join(["NULL" if v is None else instant(v) for v in values]) + "}"
+
+
+@lru_cache(maxsize=1_000)
+def instant(value: datetime) -> str:
+    """An instant; a batch has few of them, many times. Raises `ValueError` without a zone."""
+    if value.tzinfo is None:
+        raise ValueError("an instant without a zone")
+    return value.isoformat()
 
 
 def blobs(values: Sequence[bytes | None]) -> str | None:

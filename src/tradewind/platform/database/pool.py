@@ -112,6 +112,11 @@ class Pool:
         if connection.is_closed() or self._closed:
             self._open -= 1
             connection.terminate()
+            # What broke this one has often broken all: who tries again gets a new one.
+            idle, self._idle = self._idle, []
+            for _, other in idle:
+                self._open -= 1
+                other.terminate()
             return
         if connection.is_in_transaction():
             # The block failed between BEGIN and COMMIT. Nothing of it may stay.
