@@ -48,7 +48,14 @@ def no_horizon(monkeypatch: pytest.MonkeyPatch, handlers: Mapping[str, Any]) -> 
         rows = [LogRow(*row) for row in found]
         return rows, Position(rows[-1].xid or 0, rows[-1].number) if rows else after
 
+    async def places(
+        connection: Connection, after: Position, *, rows_max: int = log.READ_ROWS_MAX
+    ) -> tuple[list[Position], Position]:
+        rows, cursor = await read(connection, after, rows_max=rows_max)
+        return [Position(row.xid or 0, row.number) for row in rows], cursor
+
     monkeypatch.setattr(log, "read", read)
+    monkeypatch.setattr(log, "places", places)
     return handlers
 
 

@@ -133,6 +133,7 @@ class Node:
             )
             for c in plan.commands
         }
+        self.workplace.generation = lambda: self.reader.recent.generation
         self.reader.lost = self.members.hurry.set
         for work in self.works:
             work.lost = self.members.hurry.set
@@ -344,6 +345,8 @@ class Node:
     # -- inside
 
     def _committed(self, done: Done) -> None:
+        if done.announced is not None:
+            self.reader.recent.put(done.xid, done.announced, done.generation)
         if done.partitions and not self.reader.is_pressing(done.decision.events):
             self.reader.ring_soon(done.xid)
         elif done.partitions:

@@ -15,6 +15,7 @@ from tradewind.kernel.answers import Pending, Settled
 from tradewind.kernel.messages import Decision, Delivered, Position
 from tradewind.platform.bus import idempotency, log, timers
 from tradewind.platform.bus.log import Cause
+from tradewind.platform.bus.recent import Announced
 from tradewind.platform.database.clock import Clock
 from tradewind.platform.database.pool import Pool
 from tradewind.platform.database.transaction import LeaseLost as LeaseLost
@@ -65,6 +66,8 @@ class Done(Struct, frozen=True):
     xid: int
     decision: Decision
     partitions: frozenset[int]
+    announced: Announced | None
+    generation: int
     answers: Mapping[str, Settled]
     settled: Mapping[int, Settled]
 
@@ -76,6 +79,8 @@ class Workplace(Struct, kw_only=True):
     clock: Clock
     settings: Settings
     committed: Callable[[Done], None]  # told after every commit: doorbells, waiting requests
+    # Counts up when the server may have lost commits: what a unit began before is not believed.
+    generation: Callable[[], int] = lambda: 0
     bells: tuple[str, ...] = ()  # channels to ring with a commit, while other processes live
 
 
@@ -127,12 +132,14 @@ def figures_of(name: str) -> tuple[Histogram, Histogram]:
 
 async def attempt(workplace: Workplace, unit: Unit) -> Done:
     """One try: the handler's reads, its decision, and everything it changes in one statement."""
+    generation = workplace.generation()
     async with workplace.pool.lend(f"tradewind_{unit.context}") as connection:
         tx = Transaction(connection, workplace.clock.now(), workplace.settings, anew=unit.anew)
         decision = await unit.handler(tx, unit.messages)
         settled: Mapping[int, Settled] = {}
         answers: Mapping[str, Settled] = {}
         partitions: frozenset[int] = frozenset()
+        announced: Announced | None = None
         if unit.keyed:
             settled = idempotency.keep(tx, unit.context, unit.messages, decision.outcomes)
         for outcome in decision.outcomes:
@@ -147,6 +154,7 @@ async def attempt(workplace: Workplace, unit: Unit) -> Done:
                 for key, what in decision.causes.items():
                     causes[key] = Cause(what, causes[key].trace if key in causes else None)
             partitions = log.append(tx, unit.context, decision.events, causes)
+            announced = Announced(unit.context, tx.now, decision.events, causes)
         if decision.timers:
             timers.write(tx, unit.context, decision.timers)
         if unit.extra is not None:
@@ -158,7 +166,7 @@ async def attempt(workplace: Workplace, unit: Unit) -> Done:
         # be lost with the last instants of a crashed server: whoever did it does it again.
         lazy = not (unit.durable or answers or decision.signals)
         xid = await tx.send(ring=ring, lazy=lazy)
-    return Done(xid, decision, partitions, answers, settled)
+    return Done(xid, decision, partitions, announced, generation, answers, settled)
 
 
 # Served by the primary key. HOT: the offsets' page is never full.

@@ -133,6 +133,44 @@ async def read(
     return rows, Position(last.xid, last.number)
 
 
+# The same, without what stands there: served by the primary key alone.
+PLACES = """
+    SELECT h.xmin::text::bigint, l.xid::text::bigint, l.number
+      FROM (SELECT pg_snapshot_xmin(pg_current_snapshot()) AS xmin) h
+      LEFT JOIN LATERAL (
+           SELECT xid, number FROM bus.log
+            WHERE (xid, number) > ($1::text::xid8, $2) AND xid < h.xmin
+            ORDER BY xid, number LIMIT $3) l ON true
+     ORDER BY l.xid, l.number
+"""
+
+
+async def places(
+    connection: Connection, after: Position, *, rows_max: int = READ_ROWS_MAX
+) -> tuple[list[Position], Position]:
+    """Like `read`, but only where events stand: for who knows most of them already."""
+    rows = await connection.fetch(PLACES, str(after.xid), after.number, rows_max)
+    horizon = rows[0][0]
+    if rows[0][1] is None:
+        return [], max(after, Position(horizon - 1, END_OF_XID))
+    found = [Position(xid, number) for _, xid, number in rows]
+    return found, Position(horizon - 1, END_OF_XID) if len(rows) < rows_max else found[-1]
+
+
+# Served by the primary key.
+ROWS_OF = """
+    SELECT 0::bigint, xid::text::bigint, number, partition, source, type, subject, sequence, at,
+           body
+      FROM bus.log WHERE xid = ANY($1::text[]::xid8[])
+"""
+
+
+async def rows_of(connection: Connection, xids: Sequence[int]) -> dict[Position, LogRow]:
+    """What these transactions wrote, by place."""
+    rows = [LogRow(*row) for row in await connection.fetch(ROWS_OF, [str(xid) for xid in xids])]
+    return {Position(row.xid or 0, row.number): row for row in rows}
+
+
 class Vocabulary:
     """The event types this process knows, and how each is decoded."""
 

@@ -10,11 +10,13 @@ import random
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from itertools import groupby
 
 from tradewind.kernel.messages import START, Delivered, Event, Position
 from tradewind.platform.bus import delivery, log
 from tradewind.platform.bus.consumer import PATIENCE_S, Work
-from tradewind.platform.bus.log import LogRow, Vocabulary
+from tradewind.platform.bus.log import Vocabulary
+from tradewind.platform.bus.recent import Recent
 from tradewind.platform.database.pool import Connection, Pool
 from tradewind.platform.telemetry import logs
 
@@ -40,6 +42,7 @@ class Reader:
         self.cursor = START
         self.told = 0  # the newest xid this process committed events under
         self.awaited = 0  # the newest of those that it looks for now
+        self.recent = Recent()
         self.halted: set[int] = set()
         self.faulty = False  # the last look failed: the database does not answer
         self.lost: Callable[[], None] = lambda: None
@@ -109,13 +112,29 @@ class Reader:
         self.come_back()
         if not any(work.held for work in self.works):
             return 0
-        rows, cursor = await log.read(await self.session(), self.cursor)
+        messages, cursor = await self.look()
         self._read_at = time.monotonic()
-        for row in rows:
-            follows = row.partition not in self.halted and self.follows(row)
-            self.hand_out(self.vocabulary.decode(row), follows=follows)
+        for message in messages:
+            follows = message.partition not in self.halted and self.follows(message)
+            self.hand_out(message, follows=follows)
         self.cursor = cursor
-        return len(rows)
+        return len(messages)
+
+    async def look(self) -> tuple[list[Delivered], Position]:
+        """What stands behind the cursor, and how far that has been seen."""
+        session = await self.session()
+        if not self.recent:
+            rows, cursor = await log.read(session, self.cursor)
+            return [self.vocabulary.decode(row) for row in rows], cursor
+        places, cursor = await log.places(session, self.cursor)
+        units = [(xid, list(group)) for xid, group in groupby(places, lambda place: place.xid)]
+        known = {xid: self.recent.take(xid, group) for xid, group in units}
+        unknown = [xid for xid, messages in known.items() if messages is None]
+        rows_of = await log.rows_of(session, unknown) if unknown else {}
+        found: list[Delivered] = []
+        for xid, group in units:
+            found += known[xid] or [self.vocabulary.decode(rows_of[place]) for place in group]
+        return found, cursor
 
     async def session(self) -> Connection:
         """A session of its own: when the server crashes it ends, and is known to have ended."""
@@ -133,6 +152,7 @@ class Reader:
         holds is what the offsets say, so every partition is let go and taken again.
         """
         self.close()
+        self.recent.forget()
         self.awaited = self.told = 0
         self._sequences.clear()
         for work in self.works:
@@ -161,7 +181,7 @@ class Reader:
         """Up to where a partition has been handed out; a halted one stays where it was."""
         return START if partition in self.halted else self.cursor
 
-    def follows(self, row: LogRow) -> bool:
+    def follows(self, row: Delivered) -> bool:
         """Whether this fact is the next one of its subject; a gap or a step back halts.
 
         Facts read again after a rewind, and subjects not seen lately, pass.
