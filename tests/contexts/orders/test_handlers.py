@@ -13,6 +13,7 @@ from tradewind.contexts.inventory.events import StockRefused
 from tradewind.contexts.orders import handlers, queries
 from tradewind.contexts.orders.commands import CancelOrder, PlaceOrder, WantedLine
 from tradewind.contexts.orders.problems import ExternalIdTaken, OrderNotFound
+from tradewind.contexts.payments.events import PaymentRefunded
 from tradewind.kernel.answers import Pending
 from tradewind.kernel.ids import new_id
 from tradewind.kernel.messages import Decision
@@ -139,6 +140,38 @@ async def test_a_stale_decision_is_taken_again(unit: UnitRunner) -> None:
         "SELECT sequence FROM bus.log WHERE subject = $1 ORDER BY xid, number", order.order_id
     )
     assert [row["sequence"] for row in versions] == [1, 2]
+
+
+async def test_a_note_is_not_lost_to_a_cancellation_that_read_before_it(unit: UnitRunner) -> None:
+    """A note announces nothing and has no version of its own; whoever read before decides again."""
+    await sell(unit, "h-note")
+    order = command(wanted("h-note", 1))
+    await place(unit, order)
+    await unit.run("orders", handlers.decide_orders, [cleared(order.order_id)])
+    refunded = PaymentRefunded(
+        sequence=3,
+        order_id=order.order_id,
+        payment_id=order.payment_id,
+        refund_id="ref_1",
+        amount_minor=200,
+        currency="GBP",
+        refunded_minor=200,
+        captured_minor=200,
+    )
+    noted: list[Decision] = []
+
+    async def interrupted(tx: Transaction, commands: Sequence[Any]) -> Decision:
+        decision = await handlers.cancel_orders(tx, commands)
+        if not noted:
+            noted.append(await unit.run("orders", handlers.decide_orders, [refunded]))
+        return decision
+
+    cancel = CancelOrder(order_id=order.order_id, reason="now", by="key_1")
+    await unit.run("orders", interrupted, [cancel])
+    async with unit.reading("orders") as db:
+        found = await queries.order(db, order.order_id)
+    assert found is not None
+    assert (found[0].status, found[0].payment_status) == ("cancelled", "refunded")
 
 
 async def test_cancelling_nothing(unit: UnitRunner) -> None:

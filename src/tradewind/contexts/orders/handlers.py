@@ -1,7 +1,9 @@
 """Load, decide, save: placing, news about orders, cancelling, deadlines, the copy of the offers.
 
-No handler here takes a lock. An order's row is changed only at the version it was read at, so two
-units that meet on an order are put in line by the row; the loser decides again.
+No handler here takes a lock. An order's row is changed only if it still is as it was read, so two
+units that meet on an order are put in line by the row; the loser decides again. The version alone
+would not tell: what orders only notes (how the money stands, that the stock is free) announces
+nothing and leaves the version as it is.
 """
 
 from collections.abc import Mapping, Sequence
@@ -160,10 +162,13 @@ UPDATE_ORDERS = """
            stock_released = u.stock_released, review_before = u.review_before,
            decided_at = u.decided_at, rejection_code = u.rejection_code
       FROM unnest($1::text[], $2::int[], $3::int[], $4::text[], $5::text[], $6::bool[],
-                  $7::timestamptz[], $8::timestamptz[], $9::text[])
+                  $7::timestamptz[], $8::timestamptz[], $9::text[], $10::text[], $11::bool[])
         AS u (order_id, version_before, version, status, payment_status, stock_released,
-              review_before, decided_at, rejection_code)
+              review_before, decided_at, rejection_code, payment_status_before,
+              stock_released_before)
      WHERE o.order_id = u.order_id AND o.version = u.version_before
+       AND o.payment_status = u.payment_status_before
+       AND o.stock_released = u.stock_released_before
 """
 
 
@@ -188,7 +193,7 @@ def close_desk(
         tx.write(
             UPDATE_ORDERS,
             [row.order_id for row in rows],
-            [ruling.versions[row.order_id] for row in rows],
+            [ruling.read[row.order_id].version for row in rows],
             [row.version for row in rows],
             [row.status for row in rows],
             [row.payment_status for row in rows],
@@ -196,6 +201,8 @@ def close_desk(
             [row.review_before for row in rows],
             [row.decided_at for row in rows],
             [row.rejection_code for row in rows],
+            [ruling.read[row.order_id].payment_status for row in rows],
+            [ruling.read[row.order_id].stock_released for row in rows],
             expect=len(rows),
         )
     return Decision(

@@ -5,6 +5,7 @@ cancelled or fulfilled order is never revived; prices come from the offers, neve
 except where history is imported; the total is the sum of rounded lines and fees.
 """
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
@@ -32,6 +33,17 @@ from tradewind.kernel.terms import PaymentTerms
 ALIVE = frozenset({"placed", "held", "confirmed"})
 # Of the payment of a dead order: nothing is held or kept any more.
 MONEY_SETTLED = frozenset({"voided", "refunded", "declined", "failed"})
+# The copy of a payment's status only moves forward: news that is heard again changes nothing.
+MONEY_RANK = {
+    "pending": 0,
+    "authorised": 1,
+    "captured": 2,
+    "partially_refunded": 3,
+    "failed": 4,  # what the provider held all the same may yet be voided
+    "declined": 5,
+    "voided": 5,
+    "refunded": 5,
+}
 REVIEW_TIMER = "review"
 
 
@@ -161,7 +173,7 @@ class Ruling(Struct):
     """What a batch of news does to the orders it concerns."""
 
     changed: dict[str, OrderRow]  # rows as they are now to be
-    versions: dict[str, int]  # and the version each had when it was read
+    read: dict[str, OrderRow]  # and as they were read
     events: list[Event]
     answers: dict[str, Answer | Problem]
     timers: dict[str, TimerSet | TimerDropped]
@@ -182,12 +194,12 @@ class Desk:
         self.lines = lines
         self.now = now
         self.review_within = review_within
-        self.ruling = Ruling(changed={}, versions={}, events=[], answers={}, timers={})
+        self.ruling = Ruling(changed={}, read={}, events=[], answers={}, timers={})
 
     def touch(self, row: OrderRow) -> None:
-        """Remember that a row changes, and the version it was read at."""
+        """Remember that a row changes, and what it was before."""
         if row.order_id not in self.ruling.changed:
-            self.ruling.versions[row.order_id] = row.version
+            self.ruling.read[row.order_id] = copy.copy(row)
             self.ruling.changed[row.order_id] = row
 
     def announce(self, row: OrderRow, event: type[OrderEvent], **fields: Any) -> None:
@@ -299,7 +311,7 @@ class Desk:
     def note_payment(self, order_id: str, status: str) -> None:
         """Keep the copy of what became of the money."""
         row = self.rows.get(order_id)
-        if row is None or row.payment_status == status:
+        if row is None or MONEY_RANK[status] <= MONEY_RANK[row.payment_status]:
             return
         self.touch(row)
         row.payment_status = status
