@@ -95,6 +95,19 @@ async def test_a_harmless_payment_leaves_a_score_and_no_review(unit: UnitRunner)
     assert await score(unit, event) == []
 
 
+async def test_a_payment_that_comes_after_the_end_of_its_order_waits_for_nobody(
+    unit: UnitRunner,
+) -> None:
+    """Cancelled while its authorisation was under way: fraud hears of the end first."""
+    event = suspicious()
+    ended = msgspec.structs.replace(rejected(event.order_id), code="decide_expired")
+    for _ in range(2):
+        assert await score(unit, ended) == []
+    await score(unit, event)
+    row = await read(unit, event.order_id)
+    assert row is not None and row.status == "closed"
+
+
 async def test_a_held_order_is_released_once(unit: UnitRunner) -> None:
     event = suspicious()
     held, _ = await score(unit, event, authorised())

@@ -44,7 +44,7 @@ def judge(
     *requests: Authorised | Ended, held: tuple[str, ...] = (), before: int = 0
 ) -> rules.Verdicts:
     history = [
-        HistoryRow(request.terms.order_id, before, False)
+        HistoryRow(request.terms.order_id, before, False, False)
         for request in requests
         if isinstance(request, Authorised)
     ]
@@ -115,7 +115,7 @@ def test_a_held_payment_opens_a_review_with_a_deadline() -> None:
 def test_a_payment_is_scored_once() -> None:
     twice = judge(Authorised(HARMLESS), Authorised(HARMLESS))
     assert len(twice.events) == len(twice.scores) == 1
-    known = [HistoryRow("ord_1", 0, True)]
+    known = [HistoryRow("ord_1", 0, True, False)]
     later = rules.judge([Authorised(HARMLESS)], known, [], now=NOW, review_within_s=60)
     assert later.events == [] and later.scores == []
 

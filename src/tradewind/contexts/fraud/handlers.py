@@ -21,16 +21,16 @@ from tradewind.platform.database.transaction import Transaction
 
 ScoredEvent = PaymentAuthorised | OrderRejected | OrderCancelled
 
+# Ends of orders whose payment may be authorised in the same moment: fraud hears of it afterwards.
+BEFORE_A_VERDICT = frozenset({"decide_expired", "cancelled"})
+
 
 async def score_payments(tx: Transaction, events: Sequence[ScoredEvent]) -> Decision:
     """Score authorised payments, hold the suspicious ones; close the reviews of ended orders.
 
     Repeats are harmless: a payment that has its score is passed over, a review ends once.
     """
-    requests: list[Authorised | Ended] = [
-        Authorised(event.terms) if isinstance(event, PaymentAuthorised) else Ended(event.order_id)
-        for event in events
-    ]
+    requests = [request_of(event) for event in events]
     verdicts = rules.judge(
         requests,
         await read_history(tx, [r for r in requests if isinstance(r, Authorised)]),
@@ -42,7 +42,15 @@ async def score_payments(tx: Transaction, events: Sequence[ScoredEvent]) -> Deci
     return Decision(events=verdicts.events)
 
 
-# Served by scores_by_contact, which is read up to $4 entries for each payment, and by scores_pkey.
+def request_of(event: ScoredEvent) -> Authorised | Ended:
+    """What an event of another context means here."""
+    if isinstance(event, PaymentAuthorised):
+        return Authorised(event.terms)
+    return Ended(event.order_id, remember=event.code in BEFORE_A_VERDICT)
+
+
+# Served by scores_by_contact, which is read up to $4 entries for each payment, and by the
+# primary keys of scores and ended_orders.
 READ_HISTORY = """
     SELECT p.order_id,
            (SELECT count(*)::int
@@ -51,7 +59,8 @@ READ_HISTORY = """
                        AND s.placed_at > p.placed_at - interval '1 hour'
                        AND s.placed_at <= p.placed_at
                      LIMIT $4) lately),
-           EXISTS (SELECT 1 FROM fraud.scores s WHERE s.order_id = p.order_id)
+           EXISTS (SELECT 1 FROM fraud.scores s WHERE s.order_id = p.order_id),
+           EXISTS (SELECT 1 FROM fraud.ended_orders e WHERE e.order_id = p.order_id)
       FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS p (order_id, contact, placed_at)
 """
 
@@ -106,6 +115,12 @@ CLOSE_REVIEWS = """
      WHERE order_id = ANY($1::text[]) AND status = 'held'
 """
 
+INSERT_ENDED = """
+    INSERT INTO fraud.ended_orders (order_id, ended_at)
+    SELECT order_id, $2 FROM unnest($1::text[]) AS n (order_id)
+        ON CONFLICT DO NOTHING
+"""
+
 
 def save(tx: Transaction, verdicts: Verdicts) -> None:
     """Queue scores and reviews. Usually one statement: few are held, few end while held."""
@@ -135,6 +150,8 @@ def save(tx: Transaction, verdicts: Verdicts) -> None:
     if verdicts.closed:
         # Guarded: a reviewer may have been faster, then there is nothing to close any more.
         tx.write(CLOSE_REVIEWS, verdicts.closed, tx.now, expect=len(verdicts.closed))
+    if verdicts.ended:
+        tx.write(INSERT_ENDED, verdicts.ended, tx.now)
 
 
 # Served by the primary keys of reviews and scores.

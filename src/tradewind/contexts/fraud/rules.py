@@ -37,9 +37,13 @@ class Authorised(Struct, frozen=True):
 
 
 class Ended(Struct, frozen=True):
-    """An order was rejected or cancelled: nobody needs to look at it any more."""
+    """An order was rejected or cancelled: nobody needs to look at it any more.
+
+    `remember` it, if its payment may have been authorised in the same moment and comes later.
+    """
 
     order_id: str
+    remember: bool = False
 
 
 class Score(Struct, frozen=True):
@@ -65,6 +69,7 @@ class Verdicts(Struct):
     scores: list[Score] = field(default_factory=list)
     opened: dict[str, OpenedReview] = field(default_factory=dict)
     closed: list[str] = field(default_factory=list)  # reviews opened by earlier batches
+    ended: list[str] = field(default_factory=list)  # to be remembered
     events: list[Event] = field(default_factory=list)
 
 
@@ -96,8 +101,9 @@ def judge(
 ) -> Verdicts:
     """Score a batch in the order of the log.
 
-    A payment that has its score is passed over. `held` are the orders among the ended ones whose
-    review is open.
+    A payment that has its score is passed over; one of an order that has ended gets its score, and
+    a review only for the record, closed. `held` are the orders among the ended ones whose review is
+    open.
     """
     known = {row.order_id: row for row in history}
     still_held = set(held)
@@ -107,14 +113,17 @@ def judge(
     over: set[str] = set()
     for request in requests:
         if isinstance(request, Ended):
+            if request.remember and request.order_id not in over:
+                verdicts.ended.append(request.order_id)
             over.add(request.order_id)
             close(verdicts, request.order_id, still_held)
             continue
         terms = request.terms
-        if known[terms.order_id].scored or terms.order_id in done:
+        past = known[terms.order_id]
+        if past.scored or terms.order_id in done:
             continue
         done.add(terms.order_id)
-        orders_an_hour = 1 + known[terms.order_id].orders_before + near.get(terms.order_id, 0)
+        orders_an_hour = 1 + past.orders_before + near.get(terms.order_id, 0)
         score = scored(terms, orders_an_hour)
         verdicts.scores.append(score)
         verdicts.events.append(verdict_on(score))
@@ -122,7 +131,7 @@ def judge(
             verdicts.opened[terms.order_id] = OpenedReview(
                 terms.order_id,
                 now + timedelta(seconds=review_within_s),
-                "closed" if terms.order_id in over else "held",
+                "closed" if past.ended or terms.order_id in over else "held",
             )
     return verdicts
 

@@ -23,6 +23,7 @@ class HistoryRow(Struct, frozen=True):
     order_id: str
     orders_before: int
     scored: bool
+    ended: bool  # its order ended before
 
 
 class HeldRow(Struct, frozen=True):
