@@ -87,6 +87,11 @@ PLANTED = (
         "from tradewind.platform.bus import log as planted",
         "Checks read the database themselves",
     ),
+    (
+        "checks/stock.py",
+        "from tradewind.contexts.inventory import rules as planted",
+        "Only the exploration of a life runs the rules",
+    ),
 )
 
 

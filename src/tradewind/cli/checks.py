@@ -60,6 +60,58 @@ def invariants(
         raise typer.Exit(EXIT_BROKEN)
 
 
+@check.command("life")
+def life(
+    *,
+    orders: Annotated[
+        int, typer.Option(min=1, max=2, help="Orders that want the same sku at the same time.")
+    ] = 1,
+    on_hand: Annotated[int, typer.Option(min=0, max=2, help="Units of it.")] = 1,
+    card: Annotated[
+        str, typer.Option(help="tok_ok, or tok_suspicious: then a person looks at the order.")
+    ] = "tok_ok",
+    faults: Annotated[
+        int,
+        typer.Option(min=-1, help="Crashes, lost replies, overlaps on one way; -1: any number."),
+    ] = -1,
+    counts: Annotated[int, typer.Option(min=0, help="How often the shelf is counted.")] = 0,
+    topics: Annotated[
+        bool, typer.Option(help="A topic per context, as on Kafka, in place of one log.")
+    ] = False,
+    bound: Annotated[int, typer.Option(min=1, help="Visit at most so many states.")] = 1_000_000,
+) -> None:
+    """Explore the life of an order through every crash, repeat and order of events.
+
+    Runs the real rules of orders, inventory, payments and fraud in memory, breadth first; needs
+    nothing that is running. Prints the states it visited, or the shortest way to a broken promise.
+    Exit code: 0 every promise holds, 1 one is broken.
+
+    **Examples**
+
+        tradewind check life                                # one order, any number of faults
+
+        tradewind check life --orders 2 --faults 0          # two customers, one unit
+
+        tradewind check life --card tok_suspicious --topics
+    """
+    from tradewind.checks.life.explore import Search, Setting
+    from tradewind.checks.life.terminal import print_found
+
+    found = Search(
+        Setting(
+            tokens=(card,) * orders,
+            on_hand=on_hand,
+            counts_max=counts,
+            faults_max=None if faults < 0 else faults,
+            topics=topics,
+            states_max=bound,
+        )
+    ).run()
+    print_found(found)
+    if found.broken:
+        raise typer.Exit(EXIT_BROKEN)
+
+
 def cannot_look(sentence: str) -> NoReturn:
     """Say why, and leave."""
     print(sentence, file=sys.stderr)
