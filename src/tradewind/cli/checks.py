@@ -60,6 +60,36 @@ def invariants(
         raise typer.Exit(EXIT_BROKEN)
 
 
+@check.command("replay")
+def replay() -> None:
+    """Prove that the events reproduce the rows of orders, stock, payments and ledger.
+
+    Reads the whole log in one snapshot, folds it into the rows that must follow from it and
+    compares them with those that are there. Works while the platform serves, in constant memory.
+    Exit code: 0 all rows follow, 1 some differ (the first are printed), 2 it could not look.
+
+    **Example**
+
+        tradewind check replay
+    """
+    import asyncpg
+
+    from tradewind.checks.replay.run import replay as replay_log
+    from tradewind.checks.replay.terminal import print_replayed
+    from tradewind.platform.database.embedded import NotRunning, database_url
+
+    settings = settings_in_force()
+    try:
+        replayed = asyncio.run(replay_log(database_url(settings)))
+    except NotRunning as error:
+        cannot_look(str(error))
+    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        cannot_look(f"The database cannot be read: {error}. Does `tradewind up` run?")
+    print_replayed(replayed)
+    if not replayed.holds:
+        raise typer.Exit(EXIT_BROKEN)
+
+
 @check.command("life")
 def life(
     *,

@@ -27,6 +27,14 @@ class ShortLine(Struct, frozen=True, kw_only=True):
     available: int
 
 
+class TakenUnits(Struct, frozen=True, kw_only=True):
+    """Units of one sku at one location that are held for an order."""
+
+    sku: str
+    location: str
+    quantity: int
+
+
 class ReservationEvent(Event, frozen=True, kw_only=True):
     """Anything that happened to the units of one order."""
 
@@ -49,12 +57,16 @@ class SkuEvent(Event, frozen=True, kw_only=True):
         return f"sku:{sku_key(self.sku)}"
 
 
-class StockReserved(ReservationEvent, frozen=True, kw_only=True):
-    """Every line of the order is held for it. Passes the payment's terms on, unchanged."""
+class StockReserved(ReservationEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """Every line of the order is held for it. Passes the payment's terms on, unchanged.
+
+    `taken` says where the units lie; it is left out where all lie in the main location.
+    """
 
     type: ClassVar[str] = "inventory.stock_reserved.v1"
 
     payment: PaymentTerms
+    taken: tuple[TakenUnits, ...] = ()
 
 
 class StockRefused(ReservationEvent, frozen=True, kw_only=True):

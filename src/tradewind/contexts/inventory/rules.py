@@ -22,6 +22,7 @@ from tradewind.contexts.inventory.events import (
     StockRefused,
     StockReleased,
     StockReserved,
+    TakenUnits,
     sku_key,
 )
 from tradewind.contexts.inventory.problems import (
@@ -239,10 +240,17 @@ def hold(book: Book, request: Hold) -> None:
             reservation.quantities.append(part)
             places.append(shelf.location)
     reservation.status = "reserved"
+    taken: tuple[TakenUnits, ...] = ()
     if any(place != book.main for place in places):
         reservation.locations = places
+        taken = tuple(
+            TakenUnits(sku=key, location=place, quantity=part)
+            for key, place, part in zip(
+                reservation.sku_keys, places, reservation.quantities, strict=True
+            )
+        )
     book.events.append(
-        StockReserved(sequence=1, order_id=request.order_id, payment=request.payment)
+        StockReserved(sequence=1, order_id=request.order_id, payment=request.payment, taken=taken)
     )
 
 
