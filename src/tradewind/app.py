@@ -18,7 +18,11 @@ from tradewind.contexts.catalog.commands import BeginImport, FinishImport, Impor
 from tradewind.contexts.identity import context as identity
 from tradewind.kernel.messages import Event
 from tradewind.platform import bus, vault
+from tradewind.platform.bus import rebuild as rebuilding
+from tradewind.platform.bus.delivery import Workplace
+from tradewind.platform.bus.rebuild import Projected
 from tradewind.platform.context import Context
+from tradewind.platform.database.clock import Clock
 from tradewind.platform.database.migrate import SchemaSource, migrate
 from tradewind.platform.database.pool import Pool
 from tradewind.platform.gateway import events, letters
@@ -120,6 +124,42 @@ def routes(contexts: Sequence[Context]) -> dict[str, Sequence[Route]]:
         **{context.name: context.routes for context in contexts},
         "bus": (*events.ROUTES, *letters.ROUTES),
     }
+
+
+def rebuildable() -> list[str]:
+    """The names of all that `rebuild` can make again."""
+    contexts = load_contexts()
+    names = [projection.table for context in contexts for projection in context.projections]
+    return names + [drawn.name for context in contexts for drawn in context.redrawings]
+
+
+async def rebuild(settings: Settings, dsn: str, name: str) -> str:
+    """Make one of `rebuildable` again; what that came to, in a sentence."""
+    for context in load_contexts():
+        for each in context.projections:
+            if each.table == name:
+                wanted = Projected(
+                    table=each.table,
+                    consumer=f"{context.name}.{each.consumer}",
+                    event=each.event,
+                    column=each.column,
+                    whose=each.whose,
+                    key=each.key,
+                    rows=each.rows,
+                )
+                return str(await rebuilding.rebuild(dsn, wanted))
+        for drawn in context.redrawings:
+            if drawn.name == name:
+                pool = Pool(dsn, connections_max=1, application="tradewind rebuild")
+                try:
+                    place = Workplace(
+                        pool=pool, clock=Clock(), settings=settings, committed=lambda done: None
+                    )
+                    done = await rebuilding.redraw(place, context.name, drawn.handler)
+                finally:
+                    await pool.close()
+                return f"{name}: {done.seen:,} looked at, {done.mended:,} drawn anew."
+    raise KeyError(name)
 
 
 def create(settings: Settings) -> Application:

@@ -128,6 +128,20 @@ class Decision(Struct, frozen=True, kw_only=True):
 NOTHING = Decision()
 
 
+class Redraw(Struct, frozen=True):
+    """Draw anew what comes after `after`, in the order of its ids; "" is before the first."""
+
+    after: str
+
+
+class Redrawn(Struct, frozen=True):
+    """What a `Redraw` came to: go on after `after`; None: that was all."""
+
+    after: str | None
+    seen: int
+    mended: int
+
+
 def partition_of(key: str) -> int:
     """The partition of a key. Stable for ever: CRC-32 is the same on every machine and version."""
     return zlib.crc32(key.encode()) % PARTITIONS

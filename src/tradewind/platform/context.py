@@ -44,6 +44,31 @@ class Sweep(Struct, frozen=True, kw_only=True):
     handler: Callable[[Transaction], Awaitable[Decision]]
 
 
+class Projection(Struct, frozen=True, kw_only=True):
+    """A table that the events explain in full: `tradewind rebuild` makes it again from the log.
+
+    Only one consumer writes it, and the newest event about a subject says all rows of that subject.
+    """
+
+    table: str  # "orders.offers": also its name for those who rebuild it
+    consumer: str  # of the same context
+    event: type[Event]
+    column: str  # says whose a row is: which subject's
+    whose: Callable[[Any], str]  # what stands in it, by an event about that subject
+    key: tuple[str, ...]  # the columns of the primary key
+    rows: Callable[[Any], Sequence[Mapping[str, Any]]]  # of one event
+
+
+class Redrawing(Struct, frozen=True, kw_only=True):
+    """What is drawn from rows of the same context, some at a time: `tradewind rebuild` redraws it.
+
+    The handler is given one `Redraw`; its outcome is a `Redrawn`.
+    """
+
+    name: str  # "catalog.documents"
+    handler: Handler
+
+
 InUse = Callable[[Snapshot, Sequence[str]], Awaitable[set[str]]]
 Listener = Callable[[Node, Sequence[Any]], Awaitable[None]]
 
@@ -59,6 +84,8 @@ class Context(Struct, frozen=True, kw_only=True):
     commands: Mapping[type[Command], Handler] = {}
     consumers: tuple[Consumer, ...] = ()
     sweeps: tuple[Sweep, ...] = ()
+    projections: tuple[Projection, ...] = ()
+    redrawings: tuple[Redrawing, ...] = ()
     # By type of signal: what this process starts after a commit (calls to third parties).
     clients: Mapping[type[Struct], Listener] = {}
     # Run once in a thread when the process serves: loads what a start need not wait for.

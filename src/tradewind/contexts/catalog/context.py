@@ -10,10 +10,10 @@ from tradewind.contexts.catalog.commands import (
     ImportChunk,
     UpsertProduct,
 )
-from tradewind.contexts.catalog.events import ProductChanged
+from tradewind.contexts.catalog.events import ProductChanged, sku_key
 from tradewind.contexts.catalog.handlers import availability, imports, products
 from tradewind.contexts.inventory.events import AvailabilityChanged
-from tradewind.platform.context import Consumer, Context
+from tradewind.platform.context import Consumer, Context, Projection, Redrawing
 
 CONTEXT = Context(
     name="catalog",
@@ -35,4 +35,16 @@ CONTEXT = Context(
             events=(AvailabilityChanged,),
         ),
     ),
+    projections=(
+        Projection(
+            table="catalog.availability",
+            consumer="availability",
+            event=AvailabilityChanged,
+            column="sku_key",
+            whose=lambda event: sku_key(event.sku),
+            key=("sku_key",),
+            rows=availability.marks_of,
+        ),
+    ),
+    redrawings=(Redrawing(name="catalog.documents", handler=availability.redraw_documents),),
 )

@@ -41,6 +41,13 @@ class VariantRow(Struct, frozen=True):
     availability: Availability
 
 
+class Drawn(Struct, frozen=True):
+    """What shoppers see of a product, as it was encoded."""
+
+    product_id: str
+    document: str
+
+
 class AvailabilityRow(Struct, frozen=True):
     """A row of catalog.availability: what inventory last said about a sku."""
 

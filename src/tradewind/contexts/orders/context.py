@@ -1,5 +1,6 @@
 """What orders is made of."""
 
+from operator import attrgetter
 from pathlib import Path
 
 from tradewind.contexts.catalog.events import ProductChanged
@@ -24,7 +25,7 @@ from tradewind.contexts.payments.events import (
     PaymentRefunded,
     PaymentVoided,
 )
-from tradewind.platform.context import Consumer, Context, Sweep
+from tradewind.platform.context import Consumer, Context, Projection, Sweep
 
 CONTEXT = Context(
     name="orders",
@@ -57,6 +58,17 @@ CONTEXT = Context(
             patient=(PaymentCaptured,),
         ),
         Consumer(name="offers", handler=handlers.copy_offers, events=(ProductChanged,)),
+    ),
+    projections=(
+        Projection(
+            table="orders.offers",
+            consumer="offers",
+            event=ProductChanged,
+            column="product_id",
+            whose=attrgetter("product_id"),
+            key=("sku_key", "currency"),
+            rows=handlers.offers_of,
+        ),
     ),
     persons_in_use=queries.customers_in_use,
     sweeps=(Sweep(name="expiry", every_s=5.0, handler=handlers.expire_orders),),

@@ -338,23 +338,27 @@ DELETE_OFFERS = """
 async def copy_offers(tx: Transaction, events: Sequence[ProductChanged]) -> Decision:
     """Keep the copy of what is sold at which price. The newest change of a product wins."""
     newest = {event.product_id: event for event in events}
-    rows: dict[tuple[str, str], tuple[Any, ...]] = {}
-    for product in newest.values():
-        for variant in product.variants:
-            if product.archived or variant.archived:
-                continue
-            for price in variant.prices:
-                key = variant.sku.upper(), price.currency
-                title = variant.title or product.title
-                rows[key] = (
-                    *key,
-                    variant.sku,
-                    product.product_id,
-                    title,
-                    price.amount_e4,
-                    product.version,
-                )
-    tx.write(DELETE_OFFERS, list(newest), [k for k, _ in rows], [c for _, c in rows])
+    rows = [tuple(row.values()) for product in newest.values() for row in offers_of(product)]
+    tx.write(DELETE_OFFERS, list(newest), [row[0] for row in rows], [row[1] for row in rows])
     if rows:
-        tx.write(UPSERT_OFFERS, *map(list, zip(*rows.values(), strict=True)))
+        tx.write(UPSERT_OFFERS, *map(list, zip(*rows, strict=True)))
     return Decision()
+
+
+def offers_of(product: ProductChanged) -> list[dict[str, Any]]:
+    """The rows of orders.offers that a product makes, as it now is."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for variant in product.variants:
+        if product.archived or variant.archived:
+            continue
+        for price in variant.prices:
+            rows[variant.sku.upper(), price.currency] = {
+                "sku_key": variant.sku.upper(),
+                "currency": price.currency,
+                "sku": variant.sku,
+                "product_id": product.product_id,
+                "title": variant.title or product.title,
+                "unit_price_e4": price.amount_e4,
+                "version": product.version,
+            }
+    return list(rows.values())

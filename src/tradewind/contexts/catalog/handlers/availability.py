@@ -1,13 +1,14 @@
 """The availability that shoppers see, as inventory tells it."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from tradewind.contexts.catalog.events import sku_key
 from tradewind.contexts.catalog.handlers.shelves import AVAILABILITY, LOCK, load_variants
 from tradewind.contexts.catalog.rules import products
-from tradewind.contexts.catalog.tables import AvailabilityRow, ProductRow
+from tradewind.contexts.catalog.tables import AvailabilityRow, Drawn, ProductRow, VariantRow
 from tradewind.contexts.inventory.events import AvailabilityChanged
-from tradewind.kernel.messages import NOTHING, Decision
+from tradewind.kernel.messages import NOTHING, Decision, Redraw, Redrawn
 from tradewind.platform.database.transaction import Transaction
 
 # Served by the primary keys of both: the products that own one of these skus.
@@ -31,6 +32,16 @@ SAVE_DOCUMENTS = """
         AS u(product_id, version, mark_before, mark, document)
      WHERE p.product_id = u.product_id AND p.version = u.version AND p.mark = u.mark_before
 """
+
+
+def marks_of(event: AvailabilityChanged) -> list[dict[str, Any]]:
+    """The row of catalog.availability that the newest word about a sku makes."""
+    row = {
+        "sku_key": sku_key(event.sku),
+        "availability": event.availability,
+        "sequence": event.sequence,
+    }
+    return [row]
 
 
 async def remember_availability(tx: Transaction, events: Sequence[AvailabilityChanged]) -> Decision:
@@ -61,6 +72,12 @@ async def remember_availability(tx: Transaction, events: Sequence[AvailabilityCh
         mark = products.mark(product, availability)
         if mark != row.mark:
             shown.append((row, mark, products.document(product, availability).decode()))
+    save_documents(tx, shown)
+    return NOTHING
+
+
+def save_documents(tx: Transaction, shown: Sequence[tuple[ProductRow, str, str]]) -> None:
+    """Queue marks and documents of products that still are as they were read."""
     if shown:
         tx.write(
             SAVE_DOCUMENTS,
@@ -71,4 +88,40 @@ async def remember_availability(tx: Transaction, events: Sequence[AvailabilityCh
             [document for _, _, document in shown],
             expect=len(shown),
         )
-    return NOTHING
+
+
+# Served by the primary key, in its order.
+NEXT_PRODUCTS = """
+    SELECT product_id, external_id, title, description, category, attributes, version, archived,
+           mark
+      FROM catalog.products WHERE product_id > $1 ORDER BY product_id LIMIT $2
+"""
+DOCUMENTS = """
+    SELECT product_id, document FROM catalog.products WHERE product_id = ANY($1::text[])
+"""
+REDRAWN_AT_ONCE = 200
+
+
+async def redraw_documents(tx: Transaction, messages: Sequence[Redraw]) -> Decision:
+    """Draw what shoppers see from the rows, and save what differs. Safe to repeat, at any time:
+    a product that changes meanwhile is drawn again.
+    """
+    [redraw] = messages
+    rows = await tx.fetch(NEXT_PRODUCTS, redraw.after, REDRAWN_AT_ONCE, into=ProductRow)
+    ids = [row.product_id for row in rows]
+    there = {row.product_id: row.document for row in await tx.fetch(DOCUMENTS, ids, into=Drawn)}
+    variants = await load_variants(tx, ids, [])
+    availability = {variant.sku_key: variant.availability for variant in variants}
+    by_product: dict[str, list[VariantRow]] = {}
+    for variant in variants:
+        by_product.setdefault(variant.product_id, []).append(variant)
+    shown = []
+    for row in rows:
+        product = products.restore(row, by_product.get(row.product_id, ()))
+        mark = products.mark(product, availability)
+        document = products.document(product, availability).decode()
+        if (mark, document) != (row.mark, there[row.product_id]):
+            shown.append((row, mark, document))
+    save_documents(tx, shown)
+    after = ids[-1] if len(ids) == REDRAWN_AT_ONCE else None
+    return Decision(outcomes=[Redrawn(after, len(rows), len(shown))])
