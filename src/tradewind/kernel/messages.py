@@ -9,7 +9,7 @@ renamed.
 import zlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from msgspec import Struct
 
@@ -107,6 +107,26 @@ class TimerDropped(Struct, frozen=True, kw_only=True):
     key: str
 
 
+ReconciledCase = Literal[
+    "lost_authorise",  # a process went away with the call under way
+    "lost_capture",
+    "lost_void",
+    "lost_refund",
+    "unknown_outcome",  # it was in doubt what the provider had done; now it is known
+    "overdue_order",  # lost on its way to a decision
+    "orphaned_record",  # of the vault, for a request that came to nothing
+    "queued_mail",  # whoever was to send it went away
+]
+
+
+class Reconciled(Struct, frozen=True, kw_only=True):
+    """Something that a process left behind, and that is settled, or taken up again, by a sweep."""
+
+    case: ReconciledCase
+    id: str  # of what was left: an operation's key, a message, a record
+    order_id: str | None = None
+
+
 class Decision(Struct, frozen=True, kw_only=True):
     """What a handler decided for its batch. Rows, events, outcomes: all commit or none does.
 
@@ -123,6 +143,7 @@ class Decision(Struct, frozen=True, kw_only=True):
     causes: Mapping[str, str] = {}
     timers: Sequence[TimerSet | TimerDropped] = ()
     signals: Sequence[Any] = ()
+    reconciled: Sequence[Reconciled] = ()  # each is counted and logged after the commit
 
 
 NOTHING = Decision()

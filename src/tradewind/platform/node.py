@@ -14,7 +14,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from tradewind.kernel.messages import Command, Decision, Event, Position
+from tradewind.kernel.messages import Command, Decision, Event, Position, Reconciled
 from tradewind.kernel.problems import Problem
 from tradewind.platform.bus import dead_letters, delivery, feed, timers, watch
 from tradewind.platform.bus.answers import WaitingRoom
@@ -35,7 +35,7 @@ from tradewind.platform.database.pool import Pool
 from tradewind.platform.database.transaction import Snapshot, Transaction
 from tradewind.platform.security.secrets import Secrets
 from tradewind.platform.settings import Settings
-from tradewind.platform.telemetry import logs
+from tradewind.platform.telemetry import logs, reconciled
 from tradewind.platform.vault.vault import Vault
 
 logger = logs.get(__name__)
@@ -357,6 +357,8 @@ class Node:
             self.answers.tell(done.answers)
         if done.decision.signals:
             self.signal(done.decision.signals)
+        if done.decision.reconciled:
+            reconciled.tell(done.decision.reconciled)
 
     def signal(self, signals: Sequence[Any]) -> None:
         """Start what a decision asked for, by kind; it is a hint, a sweep finds what is lost."""
@@ -441,8 +443,7 @@ class Node:
                 except (Problem, *delivery.PASSING) as fault:
                     logger.warning("vault.sweep_fault", fault=repr(fault)[:300])
                     continue
-                if swept:
-                    logger.info("vault.orphans_swept", context=context, count=swept)
+                reconciled.tell(Reconciled(case="orphaned_record", id=person) for person in swept)
 
     async def _retry_dead_letters(self) -> None:
         while True:

@@ -201,6 +201,7 @@ async def test_lost_orders_expire(unit: UnitRunner) -> None:
 
     decision = await unit.run("orders", sweep, ())
     assert [event.subject for event in decision.events] == [lost.order_id]
+    assert [(one.case, one.id) for one in decision.reconciled] == [("overdue_order", lost.order_id)]
     assert await status(unit, lost.order_id) == "rejected"
     assert await status(unit, fresh.order_id) == "placed"
     assert not (await unit.run("orders", sweep, ())).events

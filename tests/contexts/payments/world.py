@@ -100,6 +100,7 @@ class World:
         self.events: list[Event] = []
         self.answers: dict[str, list[Answer | Problem]] = {}
         self.calls: list[ProviderCall] = []
+        self.reconciled: list[str] = []
 
     def book(self) -> Book:
         """Everything there is, as a unit reads it."""
@@ -144,6 +145,7 @@ class World:
         self.ended.update(book.ended_now)
         self.events += book.events
         self.calls += book.calls
+        self.reconciled += [one.case for one in book.reconciled]
         for refund_id, answer in book.answers.items():
             self.answers.setdefault(refund_id, []).append(answer)
         self.check()

@@ -17,7 +17,7 @@ from tradewind.contexts.notifications.tables import (
 )
 from tradewind.contexts.orders.events import OrderCancelled, OrderConfirmed
 from tradewind.kernel.ids import new_id
-from tradewind.kernel.messages import NOTHING, Decision
+from tradewind.kernel.messages import NOTHING, Decision, Reconciled
 from tradewind.platform.database.transaction import Transaction
 
 # Both kinds of one order are decided under one lock: they share the order's sequence.
@@ -116,9 +116,13 @@ def keep_messages(tx: Transaction, messages: Sequence[NewMessage]) -> None:
     )
 
 
-# Served by messages_due (due_at) WHERE status = 'queued': oldest first.
+# Served by messages_due (due_at) WHERE status = 'queued': oldest first. A claim takes the reason
+# away and a failure brings one: a message that was claimed and has none was left by its sender.
+# One that was never claimed and has waited for long: nobody was woken for it.
 DUE_MESSAGES = """
-    SELECT message_id, order_id, kind, person, total_minor, currency, template, header_id, attempts
+    SELECT message_id, order_id, kind, person, total_minor, currency, template, header_id, attempts,
+           CASE attempts WHEN 0 THEN due_at < $1::timestamptz - $3::float8 * interval '1 s'
+                         ELSE reason IS NULL END AS left_behind
       FROM notifications.messages
      WHERE status = 'queued' AND due_at <= $1
      ORDER BY due_at LIMIT $2
@@ -126,7 +130,7 @@ DUE_MESSAGES = """
 
 CLAIM = """
     UPDATE notifications.messages AS m
-       SET attempts = m.attempts + 1, due_at = $3
+       SET attempts = m.attempts + 1, due_at = $3, reason = NULL
       FROM unnest($1::text[], $2::smallint[]) AS c (message_id, attempts)
      WHERE m.message_id = c.message_id AND m.attempts = c.attempts AND m.status = 'queued'
 """
@@ -139,7 +143,12 @@ async def claim_messages(tx: Transaction, commands: Sequence[ClaimMessages]) -> 
     """
     await tx.lock("notifications.claims", ["all"])
     wanted = sum(command.count_max for command in commands)
-    due = await tx.fetch(DUE_MESSAGES, tx.now, wanted, into=DueMessage)
+    due = await tx.fetch(DUE_MESSAGES, tx.now, wanted, rules.WOKEN_WITHIN_S, into=DueMessage)
+    left = [
+        Reconciled(case="queued_mail", id=message.message_id, order_id=message.order_id)
+        for message in due
+        if message.left_behind
+    ]
     if due:
         tx.write(
             CLAIM,
@@ -152,7 +161,7 @@ async def claim_messages(tx: Transaction, commands: Sequence[ClaimMessages]) -> 
     for command in commands:
         outcomes.append(tuple(due[: command.count_max]))
         due = due[command.count_max :]
-    return Decision(outcomes=outcomes)
+    return Decision(outcomes=outcomes, reconciled=left)
 
 
 SETTLE = """

@@ -20,6 +20,8 @@ from tradewind.kernel.money import format_minor
 # died is replaced after it.
 CLAIM_S = 120
 CLAIM_COUNT_MAX = 100
+# A sender is woken by the commit that queues a mail, or by the second sweep after it at the latest.
+WOKEN_WITHIN_S = 10
 
 # 30 s doubling to 4 h: 16 attempts end after about 32 hours, longer than a mail server is
 # usually down, short enough that "your order is confirmed" is still news.

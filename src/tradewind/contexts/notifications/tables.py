@@ -55,6 +55,7 @@ class DueMessage(Struct, frozen=True):
     template: str
     header_id: str
     attempts: int  # finished before this one
+    left_behind: bool = False  # by a process that went away
 
 
 class KeptMail(Struct, frozen=True):

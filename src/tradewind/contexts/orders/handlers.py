@@ -35,7 +35,7 @@ from tradewind.contexts.payments.events import (
 )
 from tradewind.kernel.answers import Pending
 from tradewind.kernel.ids import new_id
-from tradewind.kernel.messages import Decision
+from tradewind.kernel.messages import Decision, Reconciled
 from tradewind.kernel.problems import Problem
 from tradewind.platform.database.literals import number_array, text_array
 from tradewind.platform.database.transaction import Transaction
@@ -308,7 +308,12 @@ async def expire_orders(tx: Transaction) -> Decision:
     for order_id in order_ids:
         desk.expire_decision(order_id)
     tx.write(SWEPT, order_ids[-1])
-    return close_desk(tx, desk, causes=dict.fromkeys(order_ids, "deadline decide_before"))
+    decision = close_desk(tx, desk, causes=dict.fromkeys(order_ids, "deadline decide_before"))
+    overdue = [
+        Reconciled(case="overdue_order", id=order_id, order_id=order_id)
+        for order_id in desk.ruling.changed
+    ]
+    return msgspec.structs.replace(decision, reconciled=overdue)
 
 
 def id_bound(tx: Transaction) -> str:

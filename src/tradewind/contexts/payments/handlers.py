@@ -220,6 +220,7 @@ def save(tx: Transaction, book: Book, *, outcomes: Sequence[Any] = ()) -> Decisi
         answers=book.answers,
         causes=book.causes,
         signals=book.calls,
+        reconciled=book.reconciled,
     )
 
 

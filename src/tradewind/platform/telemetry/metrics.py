@@ -151,6 +151,12 @@ CALL_SECONDS = Histogram(
     buckets=CALL_BUCKETS_S,
     registry=REGISTRY,
 )
+RECONCILED = Counter(
+    "tradewind_reconciled_total",
+    "What a process left behind and a sweep settled or took up again, by case.",
+    ("case",),
+    registry=REGISTRY,
+)
 
 
 def exposition() -> bytes:

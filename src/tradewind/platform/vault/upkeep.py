@@ -75,13 +75,12 @@ async def next_to_sweep(connection: Connection, holder: str) -> list[str]:
 
 async def delete_orphans(
     connection: Connection, holder: str, looked_at: Sequence[str], in_use: Collection[str]
-) -> int:
+) -> list[str]:
     """Delete those that are not in use, then save the place: a crash repeats one round."""
-    count = 0
-    for person in set(looked_at).difference(in_use):
-        count += await remove(connection, person, DELETE_PERSON)
+    unused = sorted(set(looked_at).difference(in_use))
+    deleted = [person for person in unused if await remove(connection, person, DELETE_PERSON)]
     await connection.execute(SAVE_SWEPT, holder, max(looked_at))
-    return count
+    return deleted
 
 
 def first_person_at(unix_s: float) -> str:

@@ -121,21 +121,21 @@ class Vault:
                 count += await self.erase(person)
         return count
 
-    async def sweep_orphans(self, holder: str, in_use: InUse) -> int:
-        """Delete what `holder` kept over a day ago and never came to use; returns how many.
+    async def sweep_orphans(self, holder: str, in_use: InUse) -> list[str]:
+        """Delete what `holder` kept over a day ago and never came to use; returns their tokens.
 
         `in_use` gets record tokens and returns those that the holder knows. Every record is looked
         at once in its life, in the order of time, so this costs no column, index or update on the
         way of an order. Call it now and then from one process; two at once do no harm.
         """
-        count = 0
+        swept: list[str] = []
         # No connection is held while the holder asks its own tables.
         while persons := await self._with_connection(lambda c: upkeep.next_to_sweep(c, holder)):
             used = await in_use(persons)
-            count += await self._with_connection(
+            swept += await self._with_connection(
                 partial(upkeep.delete_orphans, holder=holder, looked_at=persons, in_use=used)
             )
-        return count
+        return swept
 
     async def rewrap(self) -> int:
         """Wrap every record's key under the newest master key; returns how many were changed.

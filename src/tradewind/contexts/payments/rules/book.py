@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from tradewind.contexts.payments.commands import ProviderCall
+from tradewind.contexts.payments.commands import OperationName, ProviderCall
 from tradewind.contexts.payments.events import PaymentEvent
 from tradewind.contexts.payments.tables import Operation, Payment, Refund, Wanted
 from tradewind.kernel.answers import Answer
-from tradewind.kernel.messages import Event
+from tradewind.kernel.messages import Event, Reconciled, ReconciledCase
 from tradewind.kernel.problems import Problem
 from tradewind.kernel.terms import PaymentTerms
 
@@ -43,6 +43,14 @@ class Aim(Struct, frozen=True, kw_only=True):
     payment_id: str
     wanted: Wanted
     absent: Absent = "ignore"
+
+
+LOST: dict[OperationName, ReconciledCase] = {
+    "authorise": "lost_authorise",
+    "capture": "lost_capture",
+    "void": "lost_void",
+    "refund": "lost_refund",
+}
 
 
 class Posting(Struct, frozen=True):
@@ -92,6 +100,7 @@ class Book:
         self.events: list[Event] = []
         self.calls: list[ProviderCall] = []
         self.answers: dict[str, Answer | Problem] = {}
+        self.reconciled: list[Reconciled] = []
         self.causes: dict[str, str] = {}  # order -> the operation whose outcome led to its facts
 
     @property
@@ -150,6 +159,11 @@ class Book:
                 **fields,
             )
         )
+
+    def reconcile(self, case: Case, operation: Operation, what: ReconciledCase) -> None:
+        """Note that something a process left is settled, or taken up again."""
+        order_id = case.payment.order_id
+        self.reconciled.append(Reconciled(case=what, id=operation.key, order_id=order_id))
 
     def post(self, payment: Payment, kind: str, debit: str, credit: str, amount_minor: int) -> None:
         """One posting; nothing is posted for nothing."""

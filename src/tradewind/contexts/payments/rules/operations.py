@@ -4,7 +4,7 @@ import zlib
 from datetime import datetime, timedelta
 
 from tradewind.contexts.payments.commands import OperationName, ProviderCall
-from tradewind.contexts.payments.rules.book import Book, Case
+from tradewind.contexts.payments.rules.book import LOST, Book, Case
 from tradewind.contexts.payments.tables import Operation
 
 # From the answer's arrival to its commit, in a busy process: claims outlast their call by this.
@@ -97,6 +97,8 @@ def take_up(book: Book, case: Case) -> None:
             # What a dying process cost is not the customer's: there is time for one more attempt.
             again_by = later_by(book.now, book.policy.attempt_timeout_s)
             operation.deadline_at = max(operation.deadline_at, again_by)
+        if operation.status == "requested":
+            book.reconcile(case, operation, LOST[operation.operation])
         operation.status = "unknown"
     call(book, case, operation)
 

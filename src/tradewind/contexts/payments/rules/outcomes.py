@@ -58,6 +58,8 @@ def finish(
     book: Book, case: Case, operation: Operation, succeeded: bool, reason: str | None
 ) -> None:
     """Nothing is under way any more."""
+    if operation.status == "unknown":
+        book.reconcile(case, operation, "unknown_outcome")
     operation.status = "succeeded" if succeeded else "refused"
     operation.reason = reason or None
     operation.claimed = False
