@@ -42,6 +42,7 @@ from tradewind.contexts.orders.tables import OrderRow
 from tradewind.contexts.payments import handlers as payments_handlers
 from tradewind.contexts.payments import rules as payments
 from tradewind.contexts.payments.commands import ProviderOutcome, RefundPayment
+from tradewind.contexts.payments.tables import Operation
 from tradewind.kernel.messages import Event, TimerSet
 from tradewind.kernel.problems import Problem
 
@@ -189,9 +190,7 @@ class Units:
         if case is None:
             life = changed(life, ended=life.ended or bool(book.ended_now))
             return self.announce(life, "payments", book.events)
-        open_now = [o for o in book.operations_new.values() if o.status in ("requested", "unknown")]
-        if len(open_now) > 1 or (open_now and case.open is not open_now[0]):
-            raise Broken("two operations of one payment are under way")
+        look_at_table(life, book, case.open)
         known = {key for key, _ in life.decided}
         for key in book.operations_new:
             if key in known or (life.operation is not None and life.operation.key == key):
@@ -307,6 +306,27 @@ def book_of(life: Life, now: datetime) -> payments.Book:
         cases.append(case)
     ended = [life.order.order_id] if life.ended else []
     return payments.Book(cases, now=now, policy=POLICY, ended=ended)
+
+
+def look_at_table(life: Life, book: payments.Book, open_now: Operation | None) -> None:
+    """What the statements of a unit make of the one row of payments.under_way. Raises `Broken`.
+
+    They are one statement in the end: no row may be written twice.
+    """
+    there = None if life.operation is None else life.operation.key
+    writes = (*book.operations_begun, *book.operations_moved, *book.operations_ended)
+    if len(writes) > 1:
+        raise Broken("two operations of one payment are under way")
+    for operation in book.operations_begun:
+        if there is not None:
+            raise Broken(f"{operation.key} begins while {there} is under way")
+        there = operation.key
+    for operation in (*book.operations_moved, *book.operations_ended):
+        if there is None:
+            raise Broken(f"{operation.key} is written, and nothing is under way")
+        there = None if operation in book.operations_ended else operation.key
+    if there != (None if open_now is None else open_now.key):
+        raise Broken(f"the table says that {there} is under way, the rules say otherwise")
 
 
 def review_of(life: Life, status: Any) -> ReviewRow:
