@@ -31,6 +31,7 @@ LATE = NOW + timedelta(seconds=100)
 A_DAY_LATER = NOW + timedelta(hours=25)
 # Two attempts show all that three do: a first, and a last.
 POLICY = Policy(attempt_timeout_s=3.0, attempts_max=2, total_timeout_s=8.0)
+DEADLINE = NOW + timedelta(seconds=POLICY.total_timeout_s)
 TOTAL_MINOR = 1_000
 CURRENCY = "GBP"
 SKU = "MUG"
@@ -162,27 +163,38 @@ def changed(life: Life, **fields: Any) -> Life:
 def settled_down(life: Life) -> Life:
     """The same life in its one form; see the docstring of the module."""
     payment, operation = life.payment, life.operation
-    decided = dict(life.decided)
-    calls = life.calls
-    if payment is not None and payment.version != 1:
-        payment = copy.copy(payment)
+    if payment is None:
+        return life
+    fields: dict[str, Any] = {}
+    if payment.version != 1:
+        fields["payment"] = payment = copy.copy(payment)
         payment.version = 1
-    if operation is None:
-        assert all(call.look_up or call.key in decided for call in calls), "a call without a row"
-        calls = frozenset()
-    else:
-        operation = copy.copy(operation)
-        operation.claim = LATEST_CLAIM
-        operation.due_at = operation.requested_at = NOW
-        if operation.deadline_at is not None:
-            operation.deadline_at = NOW + timedelta(seconds=POLICY.total_timeout_s)
-        if operation.operation != "authorise":
-            operation.attempt = 1
-        elif payment is not None and payment.status != "pending":
-            operation.attempt = POLICY.attempts_max
-        calls = frozenset(call for call in calls if call.key == operation.key)
-    loose = frozenset(call for call in life.loose if call.key not in decided)
-    return changed(life, payment=payment, operation=operation, calls=calls, loose=loose)
+    if operation is not None:
+        fields["operation"] = settled_operation(operation, payment)
+    key = None if operation is None else operation.key
+    if any(call.key != key for call in life.calls):
+        decided = dict(life.decided)
+        gone = [call for call in life.calls if call.key != key]
+        assert all(call.look_up or call.key in decided for call in gone), "a call without a row"
+        fields["calls"] = life.calls.difference(gone)
+    if life.loose:
+        decided = dict(life.decided)
+        fields["loose"] = frozenset(call for call in life.loose if call.key not in decided)
+    return changed(life, **fields) if fields else life
+
+
+def settled_operation(operation: Operation, payment: Payment) -> Operation:
+    """An operation without what only counts or tells the time."""
+    operation = copy.copy(operation)
+    operation.claim = LATEST_CLAIM
+    operation.due_at = operation.requested_at = NOW
+    if operation.deadline_at is not None:
+        operation.deadline_at = DEADLINE
+    if operation.operation != "authorise":
+        operation.attempt = 1
+    elif payment.status != "pending":
+        operation.attempt = POLICY.attempts_max
+    return operation
 
 
 def key_of(life: Life) -> tuple[Any, ...]:

@@ -81,9 +81,12 @@ class Units:
 
     def announce(self, life: Life, source: str, events: Iterable[Event]) -> Life:
         """Put facts on the log: numbered without a gap, and into the inbox of each who listens."""
+        facts = list(events)
+        if not facts:
+            return life
         inboxes = [list(inbox) for inbox in life.inboxes]
         told = life.told
-        for event in events:
+        for event in facts:
             if not isinstance(event, orders.ReviewDue):
                 told = counted(told, source, event)
             for place, (consumer, sources) in enumerate(self.streams):

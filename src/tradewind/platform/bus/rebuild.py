@@ -18,7 +18,7 @@ from msgspec import Struct
 from tradewind.kernel.messages import Event, Redraw, Redrawn
 from tradewind.platform.bus import delivery
 from tradewind.platform.bus.delivery import Handler, Unit, Workplace
-from tradewind.platform.bus.log import decode_body
+from tradewind.platform.bus.log import END_OF_XID, decode_body
 from tradewind.platform.database.pool import Connection, Pool
 
 # 500 products are a few thousand rows and some 50 ms.
@@ -60,7 +60,7 @@ class Rebuilt(Struct, frozen=True, kw_only=True):
 
     table: str
     events: int  # read from the log
-    watermark: str  # up to where, as xid.number
+    watermark: str  # up to where, as xid.number, or the whole xid
     before: Sum  # of the table, when it was first compared
     after: Sum  # of the table at the end; and of the shadow, or it would not have ended
     mended: int  # rows that were put right
@@ -175,11 +175,13 @@ class Rebuilding:
                 table, shadow = await self.sum(self.plan.table), await self.sum(self.plan.shadow)
                 before = before or table
                 if table == shadow:
-                    last = self.passed if not ahead else (ahead[-1]["xid"], ahead[-1]["number"])
+                    xid, number = self.passed
+                    if ahead:
+                        xid, number = ahead[-1]["xid"], ahead[-1]["number"]
                     return Rebuilt(
                         table=self.plan.table,
                         events=self.events + len(ahead),
-                        watermark=f"{last[0]}.{last[1]}",
+                        watermark=f"{xid}.{number}" if number < END_OF_XID else str(xid),
                         before=before,
                         after=table,
                         mended=mended,
