@@ -46,14 +46,15 @@ async def sold(server: TestServer, tmp_path_factory: pytest.TempPathFactory) -> 
     simulator.stop()
 
 
-async def check(shop: Shop, **environment: str) -> Result:
+async def check(shop: Shop, *words: str, **environment: str) -> Result:
     assert shop.settings.database_url and shop.settings.simulator_url
     told = {
         "TRADEWIND_DATABASE_URL": shop.settings.database_url,
         "TRADEWIND_SIMULATOR_URL": shop.settings.simulator_url,
         **environment,
     }
-    command = (sys.executable, "-m", "tradewind", "check", "invariants", "--wait", "10")
+    words = words or ("invariants", "--wait", "10")
+    command = (sys.executable, "-m", "tradewind", "check", *words)
     process = await asyncio.create_subprocess_exec(
         *command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | told
     )
@@ -68,6 +69,19 @@ async def test_a_shop_in_order_leaves_with_0(sold: Shop) -> None:
     assert "BROKEN" not in result.stdout
     assert "invariants hold." in result.stdout
     assert "The provider recorded 2 operations" in result.stdout
+
+
+async def test_the_events_of_a_shop_in_order_reproduce_its_rows(sold: Shop) -> None:
+    result = await check(sold, "replay")
+    assert result.exit_code == 0, result.output
+    assert "The events reproduce every row." in result.stdout
+
+
+async def test_lives_are_explored_without_a_shop(sold: Shop) -> None:
+    result = await check(sold, "life", "--faults", "0", "--bound", "300")
+    assert result.exit_code == 0, result.output
+    assert "states over" in result.stdout
+    assert "There are more." in result.stdout
 
 
 async def test_what_is_broken_is_named_and_leaves_with_1(sold: Shop) -> None:

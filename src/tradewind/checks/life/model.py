@@ -173,10 +173,10 @@ def settled_down(life: Life) -> Life:
         fields["operation"] = settled_operation(operation, payment)
     key = None if operation is None else operation.key
     if any(call.key != key for call in life.calls):
+        # Nobody waits for them any more, and they can have no effect either.
         decided = dict(life.decided)
-        gone = [call for call in life.calls if call.key != key]
-        assert all(call.look_up or call.key in decided for call in gone), "a call without a row"
-        fields["calls"] = life.calls.difference(gone)
+        gone = {c for c in life.calls if c.key != key and (c.look_up or c.key in decided)}
+        fields["calls"] = life.calls - gone
     if life.loose:
         decided = dict(life.decided)
         fields["loose"] = frozenset(call for call in life.loose if call.key not in decided)

@@ -316,18 +316,20 @@ def look_at_table(life: Life, book: payments.Book, open_now: Operation | None) -
 
     They are one statement in the end: no row may be written twice.
     """
+    if not book.operations_new and not book.operations_changed:
+        return
     there = None if life.operation is None else life.operation.key
-    writes = (*book.operations_begun, *book.operations_moved, *book.operations_ended)
-    if len(writes) > 1:
+    begun, moved, ended = book.operations_begun, book.operations_moved, book.operations_ended
+    if len(begun) + len(moved) + len(ended) > 1:
         raise Broken("two operations of one payment are under way")
-    for operation in book.operations_begun:
+    for operation in begun:
         if there is not None:
             raise Broken(f"{operation.key} begins while {there} is under way")
         there = operation.key
-    for operation in (*book.operations_moved, *book.operations_ended):
+    for operation in (*moved, *ended):
         if there is None:
             raise Broken(f"{operation.key} is written, and nothing is under way")
-        there = None if operation in book.operations_ended else operation.key
+        there = None if ended else operation.key
     if there != (None if open_now is None else open_now.key):
         raise Broken(f"the table says that {there} is under way, the rules say otherwise")
 
