@@ -47,14 +47,17 @@ async def sold(server: TestServer, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 async def check(shop: Shop, *words: str, **environment: str) -> Result:
+    return await run(shop, "check", *(words or ("invariants", "--wait", "10")), **environment)
+
+
+async def run(shop: Shop, *words: str, **environment: str) -> Result:
     assert shop.settings.database_url and shop.settings.simulator_url
     told = {
         "TRADEWIND_DATABASE_URL": shop.settings.database_url,
         "TRADEWIND_SIMULATOR_URL": shop.settings.simulator_url,
         **environment,
     }
-    words = words or ("invariants", "--wait", "10")
-    command = (sys.executable, "-m", "tradewind", "check", *words)
+    command = (sys.executable, "-m", "tradewind", *words)
     process = await asyncio.create_subprocess_exec(
         *command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | told
     )
@@ -82,6 +85,17 @@ async def test_lives_are_explored_without_a_shop(sold: Shop) -> None:
     assert result.exit_code == 0, result.output
     assert "states over" in result.stdout
     assert "There are more." in result.stdout
+
+
+async def test_what_follows_from_events_is_rebuilt_from_the_command_line(sold: Shop) -> None:
+    listed, rebuilt, unknown = await asyncio.gather(
+        run(sold, "rebuild"), run(sold, "rebuild", "all"), run(sold, "rebuild", "orders.orders")
+    )
+    assert listed.stdout.split() == ["orders.offers", "catalog.availability", "catalog.documents"]
+    assert rebuilt.exit_code == 0, rebuilt.output
+    assert rebuilt.stdout.count("identical") == 2
+    assert unknown.exit_code == 2
+    assert "Choose one of" in unknown.stderr
 
 
 async def test_what_is_broken_is_named_and_leaves_with_1(sold: Shop) -> None:
