@@ -28,6 +28,7 @@ from tradewind.kernel.messages import Event
 
 LEVELS = (0, 1, 2)
 NOBODY = -1
+OwnStep = tuple[str, int, int, bool]  # in words, the life after, cost, due
 
 
 class Setting(Struct, frozen=True, kw_only=True):
@@ -93,7 +94,7 @@ class Search:
         self.shelves: list[Shelf] = []
         self.shelf_numbers: dict[Shelf, int] = {}
         self.numbers: dict[tuple[Any, ...], int] = {}
-        self.own_steps: dict[tuple[int, bool], list[tuple[str, int, int, bool]]] = {}
+        self.own_steps: dict[tuple[int, bool], list[OwnStep]] = {}
         self.came_from: dict[State, tuple[State, str] | None] = {}
         self.steps = self.at_rest = 0
         self.stream = next(n for n, (who, _) in enumerate(self.units.streams) if who == "inventory")
@@ -263,13 +264,18 @@ class Search:
         """A step, and whose."""
         return f"order {self.lives[number].number}: {words}"
 
-    def steps_by_itself(self, number: int, faults: bool) -> list[tuple[str, int, int, bool]]:
-        """What can happen to a life without the shelf: words, the life after, cost, due."""
-        steps = self.own_steps.get((number, faults))
+    def steps_by_itself(self, number: int, faults: bool) -> list[OwnStep]:
+        """What can happen to a life without the shelf, with or without faults."""
+        healthy = self.found_out(number, False)
+        return healthy + self.found_out(number, True) if faults else healthy
+
+    def found_out(self, number: int, faulty: bool) -> list[OwnStep]:
+        """The steps of a life that are faults, or those that are not; found out once."""
+        steps = self.own_steps.get((number, faulty))
         if steps is None:
             steps = []
             for step in steps_of(self.units, self.lives[number]):
-                if step.cost and not faults:
+                if bool(step.cost) != faulty:
                     continue
                 try:
                     after = self.number_of(step.make())
@@ -277,7 +283,7 @@ class Search:
                     raise BrokenAt(self.told_of(number, step.words), broken) from broken
                 if after != number:
                     steps.append((step.words, after, step.cost, step.due))
-            self.own_steps[number, faults] = steps
+            self.own_steps[number, faulty] = steps
         return steps
 
     def at_the_shelf(self, state: State) -> Iterator[tuple[State, str]]:
