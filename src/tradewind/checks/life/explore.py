@@ -29,6 +29,7 @@ from tradewind.kernel.messages import Event
 LEVELS = (0, 1, 2)
 NOBODY = -1
 OwnStep = tuple[str, int, int, bool]  # in words, the life after, cost, due
+AtShelf = tuple[str, int, int]  # in words, the life after, the shelf after
 
 
 class Setting(Struct, frozen=True, kw_only=True):
@@ -95,6 +96,8 @@ class Search:
         self.shelf_numbers: dict[Shelf, int] = {}
         self.numbers: dict[tuple[Any, ...], int] = {}
         self.own_steps: dict[tuple[int, bool], list[OwnStep]] = {}
+        self.resting: dict[int, bool] = {}
+        self.at_shelf: dict[tuple[int, int], list[AtShelf]] = {}
         self.came_from: dict[State, tuple[State, str] | None] = {}
         self.steps = self.at_rest = 0
         self.stream = next(n for n, (who, _) in enumerate(self.units.streams) if who == "inventory")
@@ -139,17 +142,19 @@ class Search:
 
     def look_at(self, state: State) -> None:
         """Hold the promises of rest against a state in which nothing is under way."""
-        lives = [self.lives[number] for number in state.lives]
-        resting = [
-            life
-            for number, life in zip(state.lives, lives, strict=True)
-            if not self.waiting(life)
-            and not any(due for *_, due in self.steps_by_itself(number, False))
-        ]
-        for life in resting:
-            for promise in broken_at_rest(life):
+        resting = [self.rests(number) for number in state.lives]
+        self.at_rest += all(resting)
+
+    def rests(self, number: int) -> bool:
+        """Whether nothing is under way about an order; then its promises are looked at, once."""
+        known = self.resting.get(number)
+        if known is None:
+            life = self.lives[number]
+            due = any(due for *_, due in self.steps_by_itself(number, False))
+            known = self.resting[number] = not (due or self.waiting(life))
+            for promise in broken_at_rest(life) if known else ():
                 raise BrokenAt(f"order {life.number} is at rest", promise)
-        self.at_rest += len(resting) == len(lives)
+        return known
 
     def number_of(self, life: Life) -> int:
         """The number of a life: that of the same life, where it was met before.
@@ -245,7 +250,7 @@ class Search:
                 lives = (*state.lives[:place], after, *state.lives[place + 1 :])
                 left = state.faults_left - cost if state.faults_left > 0 else state.faults_left
                 moving = place if len(lives) > 1 else NOBODY
-                yield State(lives, state.shelf, left, moving), self.told_of(number, words)
+                yield State(lives, state.shelf, left, moving), words
         yield from self.at_the_shelf(state)
 
     def unheard(self, number: int) -> bool:
@@ -282,39 +287,60 @@ class Search:
                 except (Broken, AssertionError) as broken:
                     raise BrokenAt(self.told_of(number, step.words), broken) from broken
                 if after != number:
-                    steps.append((step.words, after, step.cost, step.due))
+                    steps.append((self.told_of(number, step.words), after, step.cost, step.due))
             self.own_steps[number, faulty] = steps
         return steps
 
     def at_the_shelf(self, state: State) -> Iterator[tuple[State, str]]:
         """Inventory hears about an order; somebody counts."""
-        lives = [self.lives[number] for number in state.lives]
         for place in self.movable(state):
-            waiting = len(self.waiting(lives[place]))
+            for words, number, shelf in self.heard_at(state.lives[place], state.shelf):
+                lives = (*state.lives[:place], number, *state.lives[place + 1 :])
+                yield self.looked_at(State(lives, shelf, state.faults_left), words), words
+        if state.moving == NOBODY:
+            for words, _, shelf in self.counted_at(state.shelf):
+                after = State(state.lives, shelf, state.faults_left)
+                yield self.looked_at(after, words), words
+
+    def looked_at(self, state: State, words: str) -> State:
+        """A state after a unit of inventory, if no unit is promised twice. Raises `BrokenAt`."""
+        lives = [self.lives[number] for number in state.lives]
+        for promise in broken_shelf(self.shelves[state.shelf], lives):
+            raise BrokenAt(words, promise)
+        return state
+
+    def heard_at(self, number: int, shelf: int) -> list[AtShelf]:
+        """What becomes of a life and the shelf when inventory hears of the order; found out once:
+        a unit about one order touches no other.
+        """
+        found = self.at_shelf.get((number, shelf))
+        if found is None:
+            found = self.at_shelf[number, shelf] = []
+            waiting = len(self.waiting(self.lives[number]))
             for count in {1, waiting} if waiting else ():
-                taken = list(lives)
-                taken[place], events = self.units.take(lives[place], self.stream, count)
+                taken, events = self.units.take(self.lives[number], self.stream, count)
                 requests = [r for e in events for r in inventory_handlers.requests_in(e)]  # type: ignore[arg-type]
-                words = self.told_of(state.lives[place], f"inventory hears {names(events)}")
-                yield from self.kept(state, taken, requests, words)
-        if self.shelves[state.shelf].counts_left and state.moving == NOBODY:
-            for level in LEVELS:
+                words = self.told_of(number, f"inventory hears {names(events)}")
+                found.append(self.kept([taken], shelf, requests, words))
+        return found
+
+    def counted_at(self, shelf: int) -> list[AtShelf]:
+        """What becomes of the shelf when somebody counts."""
+        found = self.at_shelf.get((NOBODY, shelf))
+        if found is None:
+            found = self.at_shelf[NOBODY, shelf] = []
+            for level in LEVELS if self.shelves[shelf].counts_left else ():
                 request = inventory.Count(SKU, MAIN, level, "cred_3")
-                yield from self.kept(state, lives, [request], f"{level} are counted")
+                found.append(self.kept([], shelf, [request], f"{level} are counted"))
+        return found
 
     def kept(
-        self,
-        state: State,
-        lives: Sequence[Life],
-        requests: Sequence[inventory.Request],
-        words: str,
-    ) -> Iterator[tuple[State, str]]:
-        """The state after a unit of inventory."""
+        self, lives: Sequence[Life], shelf: int, requests: Sequence[inventory.Request], words: str
+    ) -> AtShelf:
+        """One unit of inventory."""
         try:
-            after, shelf = self.units.keep(lives, self.shelves[state.shelf], requests)
-            for promise in broken_shelf(shelf, after):
-                raise Broken(promise)
-            numbers = tuple(self.number_of(life) for life in after)
+            after, shelf_after = self.units.keep(lives, self.shelves[shelf], requests)
+            numbers = [self.number_of(life) for life in after]
         except (Broken, AssertionError) as broken:
             raise BrokenAt(words, broken) from broken
-        yield State(numbers, self.number_of_shelf(shelf), state.faults_left), words
+        return words, numbers[0] if numbers else NOBODY, self.number_of_shelf(shelf_after)
