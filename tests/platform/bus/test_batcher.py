@@ -101,6 +101,19 @@ async def test_a_twin_in_flight_with_another_body_is_refused(workshop: Workshop)
     assert (await first).status == 201
 
 
+async def test_a_twin_is_not_refused_because_an_impostor_is_in_flight(workshop: Workshop) -> None:
+    """The key belongs to whoever took it first, not to whoever is being looked at."""
+    node = await workshop.start("one")
+    assert (await node.submit(keyed("m", "k"))).status == 201
+    impostor = asyncio.create_task(node.submit(keyed("other", "k", body=b"another")))
+    await asyncio.sleep(0)
+    again = await node.submit(keyed("m", "k"))
+    assert (again.status, again.body) == (201, b"made m")
+    with pytest.raises(IdempotencyKeyReused):
+        await impostor
+    assert await made(workshop) == ["m"]
+
+
 async def test_a_twin_finds_the_first_after_its_caller_went(workshop: Workshop) -> None:
     """The first client hangs up; the second, with the same key, joins what is still at work."""
     counting = Counting()

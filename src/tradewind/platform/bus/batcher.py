@@ -21,7 +21,6 @@ from tradewind.kernel.problems import Problem
 from tradewind.platform.bus import delivery, idempotency
 from tradewind.platform.bus.answers import WaitingRoom
 from tradewind.platform.bus.delivery import Done, Handler, Unit, Workplace
-from tradewind.platform.bus.idempotency import IdempotencyKeyReused
 from tradewind.platform.bus.log import Cause
 from tradewind.platform.database.transaction import StaleRead, Transaction
 from tradewind.platform.telemetry import logs, metrics
@@ -110,12 +109,15 @@ class Batcher:
     async def submit(self, command: Command) -> tuple[Any, Done | None]:
         """The outcome of a command and the unit it was committed in. Raises `Busy`."""
         key = command.idempotency
-        if key is not None:
+        while key is not None:
             twin = self._in_flight.get((key.scope, key.key))
-            if twin is not None and twin.command.idempotency is not None:
-                if twin.command.idempotency.fingerprint != key.fingerprint:
-                    return IdempotencyKeyReused("Use a new key for a new request."), None
+            if twin is None or twin.command.idempotency is None:
+                break
+            if twin.command.idempotency.fingerprint == key.fingerprint:
                 return await asyncio.shield(twin.future), twin.done
+            # Another request under this key: it may be the one that is refused, since ours was
+            # taken before. Once it is settled, the key's row knows.
+            await asyncio.wait([twin.future])
         if len(self.queue) >= self.queue_max:
             metrics.QUEUE_REFUSED.labels(type(command).__name__).inc()
             raise Busy
