@@ -92,6 +92,11 @@ PLANTED = (
         "from tradewind.contexts.inventory import rules as planted",
         "Only the exploration of a life runs the rules",
     ),
+    (
+        "checks/concurrency/races/stock.py",
+        "from tradewind.checks.concurrency import tradewind_adapter as planted",
+        "Races know no platform",
+    ),
 )
 
 

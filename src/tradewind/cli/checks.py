@@ -2,10 +2,12 @@
 
 import asyncio
 import sys
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
+from tradewind.cli.address import api_url, read_key
 from tradewind.cli.refusals import settings_in_force
 
 EXIT_BROKEN = 1
@@ -139,6 +141,70 @@ def life(
     ).run()
     print_found(found)
     if found.broken:
+        raise typer.Exit(EXIT_BROKEN)
+
+
+@check.command("concurrency")
+def concurrency(
+    url: Annotated[
+        str, typer.Argument(help="Address of the platform; default: where `tradewind up` listens.")
+    ] = "",
+    *,
+    race: Annotated[
+        list[str] | None, typer.Option(help="Only this race; may be repeated. --list names them.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, max=10_000, help="Rounds of each race.")] = 3,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Draw the races that this seed drew before.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
+    listed: Annotated[bool, typer.Option("--list", help="Name the races and leave.")] = False,
+    adapter: Annotated[
+        str, typer.Option(help="`tradewind`, or MODULE:FUNCTION that opens another platform.")
+    ] = "tradewind",
+    key_file: Annotated[
+        Path | None,
+        typer.Option(help="File with an API key; default: admin.key of this installation."),
+    ] = None,
+) -> None:
+    """Race for the last unit, cross baskets, cancel while money moves: all from outside.
+
+    Each race releases its requests at the same moment, then compares the answers with the stock,
+    the orders and the payment provider's own record. It leaves products and orders behind: not for
+    a shop that is open. Exit code: 0 all races hold, 1 one is violated (with the evidence), 2 it
+    could not run.
+
+    The races know no platform, only the interface tradewind.checks.concurrency.adapter. A FUNCTION
+    of yours that is awaited with the address and the key's text returns your adapter.
+
+    **Examples**
+
+        tradewind check concurrency
+
+        tradewind check concurrency http://127.0.0.1:8080 --race last-unit --rounds 50 --seed 7
+
+        tradewind check concurrency https://shop.example --adapter my_shop:connect --json
+    """
+    from tradewind.checks.concurrency.adapter import AdapterBroken
+    from tradewind.cli import racing
+
+    if listed:
+        racing.print_races()
+        return
+    try:
+        chosen = racing.choose(race or [])
+        connect = racing.adapter_of(adapter)
+    except ValueError as error:
+        cannot_look(str(error))
+    address, key = api_url(url), read_key(key_file)
+    try:
+        report = asyncio.run(
+            racing.race(connect, address, key, races=chosen, rounds=rounds, seed=seed)
+        )
+    except AdapterBroken as error:
+        cannot_look(f"{error}. Is the platform running, and is the key one of its keys?")
+    racing.show(report, as_json=as_json)
+    if not report.holds:
         raise typer.Exit(EXIT_BROKEN)
 
 
