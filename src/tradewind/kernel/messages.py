@@ -44,6 +44,9 @@ class Command(Struct, frozen=True, kw_only=True):
     # Whether its commit waits for the disk. False: nobody is told of it before something later is
     # on the disk, and if a crash undoes it, whoever asked asks again.
     durable: ClassVar[bool] = True
+    # Whether it begins something that many consumers go on with: then it waits in its queue while
+    # one of them is behind, so that what was begun is finished first.
+    begins: ClassVar[bool] = False
 
     # Under which key it came, where it may be sent twice: then its outcome is an `Answer`
     # (kept, and replayed to a twin) or `Pending` (the answer follows with a later decision).

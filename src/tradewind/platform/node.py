@@ -47,6 +47,10 @@ WRITTEN: contextvars.ContextVar[dict[int, int] | None] = contextvars.ContextVar(
     "tradewind_written", default=None
 )
 CAUGHT_UP_LOOK_S = 0.01
+# Events that may wait for all consumers here before nothing new is begun. An order is one event
+# on its way and three after its decision: enough for full batches everywhere (the best rate is
+# reached with a hundred orders under way), few enough that what was begun is decided in a second.
+EVENTS_BEHIND_MAX = 512
 # A commit that waits for the disk takes every earlier one of the server with it.
 FLUSH = "SELECT pg_logical_emit_message(true, 'tradewind', '')"
 
@@ -130,6 +134,7 @@ class Node:
                 workplace=self.workplace,
                 room=self.answers,
                 queue_max=settings.batch_queue_max,
+                crowded=self.crowded,
             )
             for c in plan.commands
         }
@@ -248,6 +253,26 @@ class Node:
         if isinstance(outcome, Problem):
             raise outcome
         return outcome
+
+    def has_room(self, command: type[Command]) -> bool:
+        """Whether one more of these may come in; else it is refused as busy."""
+        return self.batchers[command].has_room
+
+    def comes(self, command: type[Command], count: int) -> None:
+        """A request began that will submit one of these (1), or it did, or ended (-1)."""
+        self.batchers[command].coming += count
+
+    def crowded(self) -> bool:
+        """Whether the consumers here have enough to do."""
+        if self.reader.late:
+            return True
+        behind = 0
+        for work in self.works:
+            if not work.whole:
+                behind += len(work.queue)
+            elif len(work.queue) > 2 * work.batch_max:
+                return True
+        return behind > EVENTS_BEHIND_MAX
 
     async def make_durable(self) -> None:
         """Return once everything this process has committed so far is on the disk."""

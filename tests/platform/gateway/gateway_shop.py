@@ -181,6 +181,7 @@ ORDERS = (
         answers={201: OrderShown, 202: OrderShown},
         problems=(StockIsShort,),
         keyed=Keyed.REQUIRED,
+        queue=Remember,
         limit="orders",
         tag="orders",
     ),
@@ -276,6 +277,14 @@ class TestNode:
         self.secrets = SECRETS
         self.submitted: list[Command] = []
         self.stopping = False
+        self.room = True
+        self.coming = 0
+
+    def has_room(self, command: type[Command]) -> bool:
+        return self.room
+
+    def comes(self, command: type[Command], count: int) -> None:
+        self.coming += count
 
     def begin_stop(self) -> None:
         self.stopping = True

@@ -24,6 +24,7 @@ class PlaceOrder(Command, frozen=True, kw_only=True):
     """
 
     durable: ClassVar[bool] = False  # the decision is; a 202 before it flushes
+    begins: ClassVar[bool] = True
 
     order_id: str
     payment_id: str

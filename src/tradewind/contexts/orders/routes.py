@@ -456,6 +456,7 @@ ROUTES = (
             *REFUSED,
         ),
         keyed=Keyed.REQUIRED,
+        queue=PlaceOrder,
         limit="orders",
     ),
     Route(

@@ -9,7 +9,7 @@ fails is split until the one that fails alone fails alone.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -35,6 +35,13 @@ OUTCOME_LOOKED_UP_S = 3.0
 # they are for so long.
 LOOKED_UP_FOR_S = 2.0
 COLLISIONS_MAX = 3
+# What begins something waits while consumers are behind; not for ever, since one that is stuck must
+# not close the door: then orders are taken, at a batch in 2 s, and wait for their decision.
+HELD_BACK_S_MAX = 2.0
+HELD_BACK_LOOK_S = 0.002
+# Who comes behind somebody that has waited so long is better told to come back: on a slow machine
+# a queue of a thousand is longer than anybody's patience.
+WAITED_S_MAX = 2.0
 
 
 class Busy(Problem):
@@ -73,11 +80,12 @@ class KeysUnknown(Exception):
 class Waiting:
     """A command in the queue, the place in the log it may lead to, and who wants its outcome."""
 
-    __slots__ = ("command", "done", "future")
+    __slots__ = ("command", "done", "future", "since")
 
     def __init__(self, command: Command, future: asyncio.Future[Any]) -> None:
         self.command = command
         self.future = future
+        self.since = time.monotonic()
         self.done: Done | None = None
 
 
@@ -93,6 +101,7 @@ class Batcher:
         room: WaitingRoom,
         queue_max: int,
         batch_max: int = BATCH_MAX,
+        crowded: Callable[[], bool] = lambda: False,
     ) -> None:
         self.context = context
         self.handler = handler
@@ -100,11 +109,21 @@ class Batcher:
         self.room = room
         self.queue_max = queue_max
         self.batch_max = batch_max
+        self.crowded = crowded
         self.queue: deque[Waiting] = deque()
+        self.coming = 0  # requests at work that will submit one
         self._worker: asyncio.Task[None] | None = None
         self._in_flight: dict[tuple[str, str], Waiting] = {}
         self._looks_until = 0.0
         self._looked = False  # whether the keys of the batch at work were looked up
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more would be taken, and soon. Those on their way here count."""
+        queue = self.queue
+        if len(queue) + self.coming >= self.queue_max:
+            return False
+        return not queue or time.monotonic() - queue[0].since < WAITED_S_MAX
 
     async def submit(self, command: Command) -> tuple[Any, Done | None]:
         """The outcome of a command and the unit it was committed in. Raises `Busy`."""
@@ -140,9 +159,17 @@ class Batcher:
         # otherwise always be one.
         await asyncio.sleep(0)
         while self.queue:
+            if type(self.queue[0].command).begins:
+                await self._hold_back()
             batch = [self.queue.popleft() for _ in range(min(len(self.queue), self.batch_max))]
             await self._settle(batch)
         self._worker = None
+
+    async def _hold_back(self) -> None:
+        """Wait while what was begun before is behind."""
+        until = time.monotonic() + HELD_BACK_S_MAX
+        while self.crowded() and time.monotonic() < until:
+            await asyncio.sleep(HELD_BACK_LOOK_S)
 
     async def _settle(self, batch: Sequence[Waiting]) -> None:
         """Run a batch to an outcome for everyone in it, whatever happens."""

@@ -27,6 +27,8 @@ SUBJECTS_REMEMBERED = 100_000
 UNSEEN_PAUSE_S = 0.002
 # Under load something commits every millisecond; a read serves all that came since the last one.
 READ_EVERY_S_MIN = 0.002
+# Under load the loop takes turns of 10 to 50 ms, and a read takes two.
+LATE_S = 0.1
 
 
 class Reader:
@@ -77,6 +79,11 @@ class Reader:
     def is_pressing(self, events: Sequence[Event]) -> bool:
         """Whether some consumer wants one of these events at once."""
         return any(event.type in self._pressing for event in events)
+
+    @property
+    def late(self) -> bool:
+        """Whether it has not come to read what was committed here a while ago."""
+        return self.awaited > self.cursor.xid and time.monotonic() - self._read_at > LATE_S
 
     async def run(self) -> None:
         """Follow the log until cancelled."""

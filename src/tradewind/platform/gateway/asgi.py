@@ -1,8 +1,9 @@
 """The application: from an ASGI scope to an answer, by the route table.
 
 The order of checks is fixed, so that a refusal costs little and tells nothing it should not: room
-in this process, path and method, credential (401), rate (429), permission (403, 404), length (413)
-and type (415) of the body, the Idempotency-Key, query and body. Nothing has been done when one of
+in the queue (asked by the server, before there is a task), room in this process, path and method,
+credential (401), rate (429), permission (403, 404), length (413) and type (415) of the body, the
+Idempotency-Key, query and body. Nothing has been done when one of
 them refuses. Whatever goes wrong afterwards, the answer is a problem with the trace id of the logs.
 """
 
@@ -14,6 +15,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from tradewind.kernel.answers import Answer, Settled
+from tradewind.kernel.messages import Command
 from tradewind.kernel.problems import Problem
 from tradewind.platform.gateway import trace
 from tradewind.platform.gateway.cors import Cors
@@ -109,6 +111,12 @@ class Application:
         if "GET" in self._tables:
             self._tables["HEAD"] = self._tables["GET"]
         self._pages = Paths(pages)
+        # A browser of another origin may read only what has the right headers: not refused early.
+        self._queued = {
+            (e.route.method.encode(), e.route.path.encode()): e
+            for e in endpoints
+            if e.route.queue is not None and not self._cors.origins
+        }
 
     def begin_drain(self) -> None:
         """From now on ``/readyz`` says no; requests are still answered, those at work finished."""
@@ -116,6 +124,20 @@ class Application:
             return
         self.draining = True
         self.node.begin_stop()
+
+    def turns_away(self, method: bytes, target: bytes) -> bool:
+        """Whether a request is to be refused as busy, by its head: its queue is full.
+
+        The server asks before a request becomes a task. Counts the refusal.
+        """
+        endpoint = self._queued.get((method, target))
+        if endpoint is None or endpoint.route.queue is None:
+            return False
+        if self.node.has_room(endpoint.route.queue):
+            return False
+        endpoint.count(Busy.status).inc()
+        metrics.HTTP_REFUSED.labels(Busy.code).inc()
+        return True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection's request, or the server's lifespan."""
@@ -252,8 +274,21 @@ class Application:
             no_query(query_string)
         if endpoint.body is not None:
             request.body = endpoint.body.read(raw)
+        if endpoint.route.queue is not None:
+            return endpoint.render(await self._queue(endpoint.route.queue, request))
         answer: Answer | Settled = await endpoint.route.handler(request)
         return endpoint.render(answer)
+
+    async def _queue(self, command: type[Command], request: Request) -> Answer | Settled:
+        """The work of a route whose command must have room. Raises `Busy`."""
+        if not self.node.has_room(command):  # it had when the head came
+            raise Busy
+        request.comes(command)
+        try:
+            answer: Answer | Settled = await request.route.handler(request)
+            return answer
+        finally:
+            request.came()
 
     async def _check_body(
         self,

@@ -26,6 +26,7 @@ class Request:
 
     __slots__ = (
         "_begun",
+        "_coming",
         "_context",
         "_fingerprints",
         "_headers",
@@ -73,6 +74,18 @@ class Request:
         self._headers: dict[str, str] | None = None
         self.key = None
         self.chunks = None
+        self._coming: type[Command] | None = None
+
+    def comes(self, command: type[Command]) -> None:
+        """It will submit one of these: there must be room for it."""
+        self._coming = command
+        self.node.comes(command, 1)
+
+    def came(self) -> None:
+        """It has been submitted, or it never will be."""
+        if self._coming is not None:
+            self.node.comes(self._coming, -1)
+            self._coming = None
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -134,6 +147,7 @@ class Request:
         """Hand a command in, under this request's trace; its outcome, or the problem raised."""
         if command.trace is None:
             command = msgspec.structs.replace(command, trace=self._begun.parent)
+        self.came()
         return await self.node.submit(command)
 
     def stream(self) -> AsyncIterator[bytes]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, field
 
 from tradewind.kernel.answers import Answer, Settled
+from tradewind.kernel.messages import Command
 from tradewind.kernel.problems import Problem
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class Route(Struct, frozen=True, kw_only=True):
     )  # status -> Struct type of the body
     problems: tuple[type[Problem], ...] = ()
     keyed: Keyed = Keyed.NO
+    # While the queue of this command is full a request is refused as busy, by its head.
+    queue: type[Command] | None = None
     limit: str = "standard"  # a rate-limit class of the settings
     cache: str = "no-store"  # the Cache-Control of a 200
     streamed: bool = False  # the handler reads request.stream() itself, in constant memory

@@ -26,7 +26,7 @@ def configuration(app: Application, settings: Settings) -> uvicorn.Config:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http=limited_protocol(settings),
+        http=limited_protocol(settings, app.turns_away),
         ws="none",
         lifespan="on",
         # Logging is set up by the program; an access line per request is what metrics are for.
