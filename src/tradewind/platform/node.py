@@ -30,7 +30,9 @@ from tradewind.platform.bus.members import (
     behind,
 )
 from tradewind.platform.bus.reader import Reader
+from tradewind.platform.database import disk
 from tradewind.platform.database.clock import Clock
+from tradewind.platform.database.disk import Disk
 from tradewind.platform.database.pool import Pool
 from tradewind.platform.database.transaction import Snapshot, Transaction
 from tradewind.platform.security.secrets import Secrets
@@ -105,6 +107,7 @@ class Node:
         self.secrets = secrets
         self.clock = Clock()
         self.pool = Pool(dsn, connections_max=settings.connections_max - 2, application="tradewind")
+        self.disk = Disk(settings.home / "postgres", reserve_mb=settings.disk_reserve_mb)
         self.vault = Vault(self.pool, secrets, queue_max=settings.batch_queue_max)
         self.answers = WaitingRoom(
             self.pool, waiting_max=settings.waiting_max, alone=lambda: self.members.alone
@@ -176,6 +179,8 @@ class Node:
     async def start(self) -> None:
         """Join the others and begin to work; returns when commands can be taken."""
         await self.members.tick()
+        self.disk.look()
+        self._spawn("disk", self._look_at_disk())
         self._spawn("members", self.members.run())
         self._spawn("reader", self.reader.run())
         self._spawn("answers", self.answers.run())
@@ -449,6 +454,11 @@ class Node:
             except delivery.PASSING as fault:
                 logger.warning("watch.fault", fault=repr(fault)[:300])
             await asyncio.sleep(watch.LOOK_EVERY_S)
+
+    async def _look_at_disk(self) -> None:
+        while True:
+            await asyncio.sleep(disk.LOOK_EVERY_S)
+            self.disk.look()
 
     async def _sweep_orphans(self) -> None:
         """Destroy what the vault keeps for requests that came to nothing."""

@@ -82,6 +82,15 @@ class Settings(Struct, frozen=True, kw_only=True):
             high=64,
         ),
     ] = 12
+    disk_reserve_mb: Annotated[
+        int,
+        About(
+            text="With less room on the disk of the embedded database nothing is written.",
+            unit="MiB",
+            low=0,
+            high=1_000_000,
+        ),
+    ] = 128
     gc_freeze: Annotated[
         bool,
         About(text="Move everything loaded at the start out of the garbage collector's sight."),

@@ -18,6 +18,7 @@ from tradewind.kernel.messages import Command
 from tradewind.kernel.money import Amount
 from tradewind.kernel.problems import Problem
 from tradewind.kernel.texts import Prose
+from tradewind.platform.database.disk import Disk
 from tradewind.platform.gateway import etags, pages
 from tradewind.platform.gateway.asgi import Application
 from tradewind.platform.gateway.assembly import build_app
@@ -278,6 +279,7 @@ class TestNode:
         self.submitted: list[Command] = []
         self.stopping = False
         self.room = True
+        self.disk = Disk(Path("nowhere"), reserve_mb=0)
         self.coming = 0
 
     def has_room(self, command: type[Command]) -> bool:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tradewind.kernel.answers import Answer, Settled
 from tradewind.kernel.messages import Command
 from tradewind.kernel.problems import Problem
+from tradewind.platform.bus.delivery import PASSING
 from tradewind.platform.gateway import trace
 from tradewind.platform.gateway.cors import Cors
 from tradewind.platform.gateway.endpoint import (
@@ -34,6 +35,8 @@ from tradewind.platform.gateway.parameters import no_query
 from tradewind.platform.gateway.paths import Paths
 from tradewind.platform.gateway.problems import (
     Busy,
+    DatabaseUnavailable,
+    DiskIsFull,
     InternalError,
     MalformedRequest,
     MethodNotAllowed,
@@ -194,6 +197,9 @@ class Application:
         except asyncio.CancelledError:
             # The server's time to drain is over. The client shall hear it; nobody awaits the task.
             response = render_refusal(Stopping(), begun.trace_id)
+        except PASSING as fault:
+            logger.warning("gateway.fault", fault=repr(fault)[:300])
+            response = render_refusal(DatabaseUnavailable(), begun.trace_id)
         except Exception as error:
             response = failed(error, scope["method"], endpoint, begun.trace_id)
         finally:
@@ -237,6 +243,8 @@ class Application:
         if self.running > REQUESTS_MAX:
             raise Busy
         endpoint, params = found
+        if self.node.disk.low and endpoint.route.method != "GET":
+            raise DiskIsFull
         headers, begun = head
         request = Request(
             endpoint.route,

@@ -269,6 +269,8 @@ def refusals_of(route: Route) -> list[type[Problem]]:
         found += [ours.InvalidJson, ours.InvalidBody]
     if route.body is not None or route.streamed:
         found += [ours.BodyTooLarge, ours.UnsupportedMediaType, ours.RequestTimeout]
+    if route.method != "GET":
+        found.append(ours.DiskIsFull)
     found += [ours.InvalidQuery, *ours.ANYWHERE]
     by_code: dict[str, type[Problem]] = {}
     for kind in found:

@@ -160,6 +160,34 @@ class Stopping(Problem):
         )
 
 
+class DatabaseUnavailable(Problem):
+    """The database went away, or refuses to write, while the request was at work."""
+
+    status = 503
+    code = "database_unavailable"
+    title = "The database does not answer."
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Repeat the request in a second; with the same Idempotency-Key it takes effect once.",
+            headers={"retry-after": "1"},
+        )
+
+
+class DiskIsFull(Problem):
+    """The disk of the database is nearly full: it can be read from, and not written to."""
+
+    status = 503
+    code = "disk_full"
+    title = "There is no room to write."
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Nothing was done. What is there can be read; writing goes on when there is room.",
+            headers={"retry-after": "10"},
+        )
+
+
 class TooManyRequests(Problem):
     """The caller is over its rate; ``Retry-After`` says when to come back."""
 
@@ -185,11 +213,13 @@ class PreconditionRequired(Problem):
 
 
 # What any route may answer, whatever it does.
-ANYWHERE: tuple[type[Problem], ...] = (TooManyRequests, Busy, InternalError)
+ANYWHERE: tuple[type[Problem], ...] = (TooManyRequests, Busy, DatabaseUnavailable, InternalError)
 
 GATEWAY_PROBLEMS: tuple[type[Problem], ...] = (
     BodyTooLarge,
     Busy,
+    DatabaseUnavailable,
+    DiskIsFull,
     Forbidden,
     HeadersTooLarge,
     IdempotencyInFlight,
