@@ -4,7 +4,6 @@ The socket outlives the process, so callers wait in its queue while a killed one
 process whose supervisor is gone finishes what it began and ends.
 """
 
-import asyncio
 import gc
 import os
 import resource
@@ -13,7 +12,6 @@ import socket
 import sys
 from collections.abc import Sequence
 from types import FrameType
-from typing import Any
 
 import msgspec
 
@@ -63,27 +61,8 @@ class WebServer(Server):
         if self._parent and os.getppid() != self._parent and not self.should_exit:
             self.stop()
         for other in () if self.should_exit else self._others:
-            await self._help_out(other)
+            await self.accept(other, count_max=HELPED_OUT_MAX)
         return await super().on_tick(counter)
-
-    async def _help_out(self, other: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        for _ in range(HELPED_OUT_MAX):
-            try:
-                connection, _ = other.accept()
-            except OSError:  # nobody waits
-                return
-            await loop.connect_accepted_socket(self._protocol, connection)
-
-    def _protocol(self) -> asyncio.Protocol:
-        kind: Any = self.config.http_protocol_class
-        protocol: asyncio.Protocol = kind(
-            config=self.config,
-            server_state=self.server_state,
-            app_state=self.lifespan.state,
-            _loop=asyncio.get_running_loop(),
-        )
-        return protocol
 
 
 def serve(

@@ -8,7 +8,9 @@ refusing is two thirds of all requests and must cost a tenth of one that is take
 """
 
 import asyncio
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from uvicorn.config import Config
@@ -17,7 +19,7 @@ from uvicorn.server import ServerState
 
 from tradewind.kernel.problems import Problem
 from tradewind.platform.gateway import trace
-from tradewind.platform.gateway.endpoint import render_refusal
+from tradewind.platform.gateway.endpoint import Header, Response, render_refusal
 from tradewind.platform.gateway.problems import (
     Busy,
     HeadersTooLarge,
@@ -32,6 +34,8 @@ HEAD_TIMEOUT_S = 10.0
 # supervisor's rlimit). An idle connection holds some 5 kB.
 CONNECTIONS_MAX = 8_192
 
+
+NO_TRACE = b"0" * 32
 
 TurnsAway = Callable[[bytes, bytes], bool]
 
@@ -144,7 +148,10 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         # Who asks whether to send the body is told not to: then none comes, and no next request.
         closes = self.expect_100_continue or not self.parser.should_keep_alive()
-        self._write_refusal(Busy(), b"503 Service Unavailable", closes=closes)
+        answer = turned_away(tuple(self.server_state.default_headers), closes=closes)
+        self.transport.write(answer.replace(NO_TRACE, os.urandom(16).hex().encode()))
+        if closes:
+            self.transport.close()
         if not closes:
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
@@ -180,16 +187,26 @@ class GuardedProtocol(HttpToolsProtocol):
             # An answer to an earlier request is on its way: ours must not stand in the middle.
             self.transport.close()
             return
-        self._write_refusal(problem, status_line, closes=True)
-
-    def _write_refusal(self, problem: Problem, status_line: bytes, *, closes: bool) -> None:
-        """A whole answer, without the application."""
         response = render_refusal(problem, trace.begin(None).trace_id)
-        lines = [b"HTTP/1.1 " + status_line]
-        for name, value in [*self.server_state.default_headers, *response.headers]:
-            lines.append(name + b": " + value)
-        lines.append(b"content-length: %d" % len(response.body))
-        lines.append(b"connection: close\r\n\r\n" if closes else b"\r\n")
-        self.transport.write(b"\r\n".join(lines) + response.body)
-        if closes:
-            self.transport.close()
+        defaults = self.server_state.default_headers
+        self.transport.write(answer_in_bytes(response, status_line, defaults, closes=True))
+        self.transport.close()
+
+
+def answer_in_bytes(
+    response: Response, status_line: bytes, defaults: Sequence[Header], *, closes: bool
+) -> bytes:
+    """A whole answer, without the application."""
+    lines = [b"HTTP/1.1 " + status_line]
+    for name, value in [*defaults, *response.headers]:
+        lines.append(name + b": " + value)
+    lines.append(b"content-length: %d" % len(response.body))
+    lines.append(b"connection: close\r\n\r\n" if closes else b"\r\n")
+    return b"\r\n".join(lines) + response.body
+
+
+@lru_cache(maxsize=4)
+def turned_away(defaults: tuple[Header, ...], *, closes: bool) -> bytes:
+    """The answer of this second to whoever is turned away, `NO_TRACE` where the trace id goes."""
+    response = render_refusal(Busy(), NO_TRACE.decode())
+    return answer_in_bytes(response, b"503 Service Unavailable", defaults, closes=closes)
