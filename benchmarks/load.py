@@ -153,7 +153,11 @@ class Connection(asyncio.Protocol):
             return
         self._rest = b""
         self._waiting = False
-        if self._load.answered(data, self._sent_at, time.monotonic()):
+        self.answer_taken(self._load.answered(data, self._sent_at, time.monotonic()))
+
+    def answer_taken(self, through: bool) -> None:
+        """The next customer; a little later if this one was refused."""
+        if through:
             self._send()
         else:
             asyncio.get_running_loop().call_later(REFUSED_PAUSE_S, self._send)
