@@ -43,6 +43,9 @@ WEB = textwrap.dedent(
         def begin_drain(self):
             self.draining = True
 
+        def turns_away(self, method, target):
+            return False
+
         async def __call__(self, scope, receive, send):
             if scope["type"] == "lifespan":
                 await receive()
