@@ -107,6 +107,8 @@ async def post_order(request: Request) -> Answer | Settled:
         raise StockIsShort("Only 2 are left.", available=2, order_id="ord_1")
     if request.body.email == "bug@example.com":
         raise RuntimeError("the secret of the shop")
+    if request.body.email == "away@example.com":
+        raise FileNotFoundError(2, "No such file or directory", "the socket of a killed server")
     await request.submit(Remember(idempotency=request.idempotency))
     answer = shown("ord_1", request.body)
     return Answer(status=201, body=answer, headers={"Location": "/v1/orders/ord_1"})

@@ -199,6 +199,13 @@ async def test_a_bug_is_500_and_tells_nothing() -> None:
     assert b"secret" not in reply.body and b"RuntimeError" not in reply.body
 
 
+async def test_without_a_database_it_is_503_and_no_bug() -> None:
+    """While a killed server starts again its socket is missing: every read met that as a 500."""
+    reply = await place(body=order(email="away@example.com"))
+    assert (reply.status, reply.code) == (503, "database_unavailable")
+    assert reply.headers["retry-after"] == "1"
+
+
 async def test_a_kept_answer_is_sent_again_to_the_byte() -> None:
     reply = await place(body=order(email="replayed@example.com"))
     assert (reply.status, reply.body) == (201, b'{"id":"ord_9"}')
