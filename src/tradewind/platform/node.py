@@ -178,7 +178,7 @@ class Node:
 
     async def start(self) -> None:
         """Join the others and begin to work; returns when commands can be taken."""
-        await self.members.tick()
+        await self.members.join()
         self.disk.look()
         self._spawn("disk", self._look_at_disk())
         self._spawn("members", self.members.run())

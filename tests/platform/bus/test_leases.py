@@ -5,11 +5,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import asyncpg
 import pytest
 
 from tests.platform.bus.workshop import Hands, Touched, Workshop, until, until_true
 from tradewind.kernel.messages import PARTITIONS, Position
-from tradewind.platform.bus import delivery
+from tradewind.platform.bus import delivery, members
 from tradewind.platform.bus.consumer import WHOLE, Work
 from tradewind.platform.bus.delivery import Fence, Unit
 from tradewind.platform.bus.members import Member, share
@@ -247,3 +248,35 @@ async def test_offsets_follow_where_nothing_happens(workshop: Workshop) -> None:
     again.reader.come_back()
     assert again.reader.cursor > Position(0, 0), "it begins where the first one wants to"
     assert len(await workshop.effects()) == 1
+
+
+async def test_a_node_waits_for_a_database_that_is_just_getting_up(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Started while a killed server replayed its log, a process died of it, and was late."""
+    node = workshop.build("one")
+    refusals = iter([OSError("no socket yet"), asyncpg.CannotConnectNowError("is starting up")])
+    connect = node.members.pool.connect
+
+    async def getting_up(*, name: str = "") -> Connection:
+        refusal = next(refusals, None)
+        if refusal is not None:
+            raise refusal
+        return await connect(name=name)
+
+    monkeypatch.setattr(node.members.pool, "connect", getting_up)
+    await node.start()
+    await until_true(lambda: shared(node), "all partitions")
+
+
+async def test_a_node_gives_up_a_database_that_is_not_there(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*, name: str = "") -> Connection:
+        raise ConnectionRefusedError
+
+    node = workshop.build("one")
+    monkeypatch.setattr(members, "AWAITED_S", 0.3)
+    monkeypatch.setattr(node.members.pool, "connect", refuse)
+    with pytest.raises(ConnectionRefusedError):
+        await node.start()

@@ -9,6 +9,7 @@ raising its epoch, which throws out whatever its former holder still tries to co
 import asyncio
 import os
 import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -28,6 +29,9 @@ ANSWERS_CHANNEL = "tradewind_answers"
 MEMBERS_CHANNEL = "tradewind_members"
 ALIVE_CLASS = 0x7472  # first half of the advisory lock that says "alive"; the second is the id
 TICK_S = 1.0
+# A server that was killed replays its log for a second or two; a process that gives up before only
+# makes the wait longer. One that is not there at all is said so after this.
+AWAITED_S = 30.0
 
 JOIN = "INSERT INTO bus.processes (name, consumers) VALUES ($1, $2) RETURNING id"
 SEEN = "UPDATE bus.processes SET seen_at = now() WHERE id = $1 RETURNING id"
@@ -113,6 +117,21 @@ class Members:
     def alone(self) -> bool:
         """Whether no other process needs to hear of our commits."""
         return len(self.living) <= 1
+
+    async def join(self) -> None:
+        """The first round. A database that is just getting up is waited for, for a while."""
+        give_up_at = time.monotonic() + AWAITED_S
+        while True:
+            try:
+                await self.tick()
+                return
+            except delivery.PASSING as fault:
+                self.forget_all()
+                await self.close_session()
+                if time.monotonic() > give_up_at:
+                    raise
+                logger.warning("bus.database_awaited", fault=repr(fault)[:300])
+                await asyncio.sleep(random.uniform(0.1, 0.3))
 
     async def run(self) -> None:
         """Keep the session, the heartbeat and the leases until cancelled."""
