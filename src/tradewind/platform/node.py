@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from tradewind.kernel.messages import Command, Decision, Event, Position, Reconciled
 from tradewind.kernel.problems import Problem
+from tradewind.platform import faults
 from tradewind.platform.bus import dead_letters, delivery, feed, timers, watch
 from tradewind.platform.bus.answers import WaitingRoom
 from tradewind.platform.bus.batcher import Batcher
@@ -384,6 +385,7 @@ class Node:
         elif self.reader.awaited > self.reader.cursor.xid:
             self.reader.ring()  # any end of a writer may lift the horizon
         if done.answers:
+            faults.passing("decision-committed")
             self.answers.tell(done.answers)
         if done.decision.signals:
             self.signal(done.decision.signals)

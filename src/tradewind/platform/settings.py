@@ -234,6 +234,12 @@ class Settings(Struct, frozen=True, kw_only=True):
         ),
     ] = 5
 
+    # For checks only
+    faults: Annotated[
+        str | None,
+        About(text="A folder of traps that kill web processes; only for a check."),
+    ] = None
+
     # The outside world
     simulator_url: Annotated[
         str | None,

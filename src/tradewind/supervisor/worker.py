@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 from tradewind import app
+from tradewind.platform import faults
 from tradewind.platform.database import reach
 from tradewind.platform.database.embedded import database_url
 from tradewind.platform.settings import Settings
@@ -35,6 +36,7 @@ def be(number: int, settings: Settings) -> None:
     """Take a number, for logs and figures."""
     logs.configure(settings, process=f"web-{number}")
     metrics.be_worker(number)
+    faults.switch_on(settings.faults)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -27,6 +27,7 @@ from tradewind.contexts.payments.problems import ProviderUnavailable
 from tradewind.contexts.payments.tables import ChargeList, ChargeView
 from tradewind.kernel.money import wire
 from tradewind.kernel.problems import Problem
+from tradewind.platform import faults
 from tradewind.platform.node import Node
 from tradewind.platform.telemetry import logs
 from tradewind.platform.telemetry.metrics import CALL_SECONDS
@@ -249,6 +250,7 @@ async def send(node: Node, calls: Sequence[ProviderCall]) -> None:
 
     The platform ends it when the process stops; what is under way then is found by its claim.
     """
+    faults.passing("call-committed")
     caller = CALLERS.get(node)
     if caller is not None:
         caller.take(calls)
@@ -397,6 +399,8 @@ class Caller:
         began: float | None = None,
     ) -> None:
         """Hand outcomes in; calls without a result have the outcome `otherwise`."""
+        if results:
+            faults.passing("provider-answered")
         outcomes = [outcome_of(call, results.get(call.key), otherwise) for call in calls]
         if began is not None:
             observe(calls, outcomes, time.monotonic() - began)

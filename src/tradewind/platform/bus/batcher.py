@@ -18,6 +18,7 @@ import asyncpg
 from tradewind.kernel.answers import Pending, Settled
 from tradewind.kernel.messages import Command, Decision
 from tradewind.kernel.problems import Problem
+from tradewind.platform import faults
 from tradewind.platform.bus import delivery, idempotency
 from tradewind.platform.bus.answers import WaitingRoom
 from tradewind.platform.bus.delivery import Done, Handler, Unit, Workplace
@@ -271,6 +272,7 @@ class Batcher:
                 expected=self.room.expect,
             ),
         )
+        faults.passing("command-committed")
         metrics.COMMANDS.labels(name, metrics.worker()).inc(len(fresh))
         metrics.QUEUE_LENGTH.labels(name).set(len(self.queue))
         for index, waiting in enumerate(fresh):

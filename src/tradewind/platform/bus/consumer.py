@@ -22,6 +22,7 @@ from tradewind.kernel.messages import (
     Event,
     Position,
 )
+from tradewind.platform import faults
 from tradewind.platform.bus import dead_letters, delivery
 from tradewind.platform.bus.delivery import Fence, Handler, Unit, Workplace
 from tradewind.platform.bus.log import Cause, Vocabulary
@@ -273,6 +274,7 @@ class Work:
                 extra=extra if parked or dead is not None else None,
             ),
         )
+        faults.passing("batch-committed")
         for partition, after in zip(fence.partitions, fence.after, strict=True):
             self.working[partition].committed = after
         # What was let go while we committed has left the queue already, and where it was taken
