@@ -97,6 +97,11 @@ PLANTED = (
         "from tradewind.checks.concurrency import tradewind_adapter as planted",
         "Races know no platform",
     ),
+    (
+        "checks/oversell/checker.py",
+        "from tradewind.kernel import money as planted",
+        "The judge of the oversell check stands alone",
+    ),
 )
 
 

@@ -208,6 +208,71 @@ def concurrency(
         raise typer.Exit(EXIT_BROKEN)
 
 
+@check.command("oversell")
+def oversell(
+    *,
+    seconds: Annotated[
+        float, typer.Option(min=1, help="How long clients and the nemesis are at work.")
+    ] = 60,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same plans.")] = 1,
+    clients: Annotated[int, typer.Option(min=1, max=256, help="Clients at the same time.")] = 12,
+    workers: Annotated[int, typer.Option(min=1, max=16, help="Web processes.")] = 2,
+    quiet: Annotated[
+        float, typer.Option(min=1, help="Seconds in which all must come to rest at the end.")
+    ] = 90,
+    keep: Annotated[
+        Path | None,
+        typer.Option(help="Keep the history, the data and the log in this (new) folder."),
+    ] = None,
+) -> None:
+    """Kill a platform again and again while it sells, and prove that nothing was oversold or lost.
+
+    Starts a platform of its own in a temporary folder; yours is not touched. Clients buy, cancel,
+    refund and repeat themselves, while web processes, PostgreSQL and the payment provider are
+    killed with kill -9, paused and cut off, also exactly between two steps that a crash must not
+    part. Every request and answer goes to a history file. A judge that shares no code with the
+    platform then compares it with the database and the provider's own record. Exit code: 0 no
+    anomaly, 1 anomalies (they are printed, and the folder is kept), 2 the platform does not start.
+
+    **Examples**
+
+        tradewind check oversell
+
+        tradewind check oversell --seconds 600 --seed 7
+
+        tradewind check oversell --seconds 20 --keep ./evidence   # evidence/history.jsonl
+    """
+    import shutil
+    import tempfile
+
+    from tradewind.checks.oversell.installation import NotReady
+    from tradewind.checks.oversell.run import Plan, run
+    from tradewind.checks.oversell.terminal import Told, print_outcome
+
+    if keep is not None and keep.exists():
+        cannot_look(f"{keep} exists: name a folder that does not.")
+    folder = keep or Path(tempfile.mkdtemp(prefix="tradewind-oversell-"))
+    plan = Plan(
+        folder=folder.absolute(),
+        seconds=seconds,
+        seed=seed,
+        clients=clients,
+        workers=workers,
+        quiet_within_s=quiet,
+    )
+    try:
+        with Told() as told:
+            outcome = asyncio.run(run(plan, told))
+    except NotReady as error:
+        cannot_look(str(error))
+    print_outcome(outcome)
+    if outcome.anomalies:
+        print(f"The evidence stays in {folder}.", file=sys.stderr)
+        raise typer.Exit(EXIT_BROKEN)
+    if keep is None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def cannot_look(sentence: str) -> NoReturn:
     """Say why, and leave."""
     print(sentence, file=sys.stderr)
