@@ -30,8 +30,8 @@ replay: setup ## Send the sample shop's old orders to the platform that is runni
 
 .PHONY: test
 test: check ## Every check and every test
-	@$(PY) -m pytest tests -m "not alone" -n 2 --dist loadfile
-	@exec $(PY) -m pytest tests -m alone
+	@$(PY) -m pytest tests -m "not alone and not long" -n 2 --dist loadfile
+	@exec $(PY) -m pytest tests -m "alone and not long"
 
 .PHONY: test-fast
 test-fast: setup ## The tests that need no database: seconds
@@ -68,8 +68,11 @@ docs: setup ## Draw the pages of docs/ that come from the code
 verify: check ## Every test ten times, each time with other examples and faults (hours)
 	@for seed in 1 2 3 4 5 6 7 8 9 10; do \
 		echo "seed $$seed"; \
-		TRADEWIND_SIMULATION_SEED=$$seed $(PY) -m pytest tests --hypothesis-seed=$$seed || exit 1; \
+		TRADEWIND_SIMULATION_SEED=$$seed \
+			$(PY) -m pytest tests -m "not long" --hypothesis-seed=$$seed || exit 1; \
 	done
+	@$(PY) -m pytest tests -m long
+	@exec $(PY) -m tradewind check oversell --seconds 780
 
 ##@ House
 
