@@ -438,3 +438,27 @@ async def test_a_shop_at_work_is_not_quiet(world: Any, sql: str, still: str) -> 
     moving = await under_way(world)
     assert not moving.quiet
     assert still in str(moving)
+
+
+LATE_SUCCESS = """
+INSERT INTO payments.payments
+       (payment_id, order_id, amount_minor, currency, token, terms, status, wanted, sequence,
+        version, created_at, updated_at)
+VALUES ('pay_rejected', 'ord_rejected', 24750, 'GBP', 'tok_slow', '{{}}', 'failed', 'nothing', 1, 2,
+        now(), now());
+INSERT INTO payments.under_way
+       (payment_id, key, operation, amount_minor, status, attempt, claim, claimed, due_at,
+        requested_at)
+VALUES ('pay_rejected', 'k', 'authorise', 24750, 'unknown', 3, 4, false, now(),
+        now() - interval '{age}');
+"""
+
+
+@pytest.mark.parametrize(("age", "holds"), [("1 min", True), ("4 min", False)])
+async def test_a_late_success_that_is_looked_for_is_no_blocked_money(
+    world: Any, age: str, holds: bool
+) -> None:
+    await world.execute(LATE_SUCCESS.format(age=age))
+    charges = (*CHARGES, charge(8, "authorise", "ord_rejected", 24750))
+    name = "no money stays blocked for an order that ended"
+    assert (name not in broken(await prove(world, charges))) == holds

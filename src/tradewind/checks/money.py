@@ -178,11 +178,15 @@ async def payments_say_what_the_provider_did(evidence: Evidence) -> Proof:
     )
 
 
-# $1-$3 authorisations, $4-$6 captures, $7-$9 voids.
+# $1-$3 authorisations, $4-$6 captures, $7-$9 voids. A late success is found by a look-up that comes
+# a minute after the last one at most, and voided then: what is asked for that long is in hand.
 HELD_BACK = """
     SELECT a.order_id AS id,
            o.status IS NULL OR o.status NOT IN ('rejected', 'cancelled')
-           OR c.order_id IS NOT NULL OR v.order_id IS NOT NULL AS ok,
+           OR c.order_id IS NOT NULL OR v.order_id IS NOT NULL
+           OR EXISTS (SELECT FROM payments.payments p JOIN payments.under_way u USING (payment_id)
+                       WHERE p.order_id = a.order_id
+                         AND u.requested_at > clock_timestamp() - interval '3 min') AS ok,
            'order is ' || coalesce(o.status, 'unknown')
            || ', its authorisation was neither captured nor voided' AS detail
       FROM (SELECT DISTINCT order_id FROM unnest($1::text[], $2::text[], $3::bigint[])
