@@ -17,6 +17,7 @@ import uvloop
 from msgspec import Struct
 
 from benchmarks.load import LAST_ANSWERS_TIMEOUT_S, Connection, Load, Window, own_cpu_s
+from tradewind.supervisor.processes import allow_many_files
 
 TICK_S = 0.005
 RETRY_AFTER = b"\r\nretry-after: "
@@ -192,6 +193,7 @@ def share_ms(ordered: list[float], share: float) -> float:
 
 def main() -> None:
     """Read the arguments, run, print the count."""
+    allow_many_files()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)

@@ -22,6 +22,8 @@ import msgspec
 import uvloop
 from msgspec import Struct
 
+from tradewind.supervisor.processes import allow_many_files
+
 PRODUCTS = 1_000
 THIRD = PRODUCTS // 3
 # After the window: connections still in flight may take this long, as long as the server waits.
@@ -218,6 +220,7 @@ def own_cpu_s() -> float:
 
 def main() -> None:
     """Read the arguments, run, print the count."""
+    allow_many_files()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)

@@ -43,6 +43,7 @@ from benchmarks.processes import Memory, Used, between
 from benchmarks.report import Book
 from benchmarks.shop import BenchmarkFailed, Shop, running
 from benchmarks.stalling import Idlers, stalled_orders
+from tradewind.supervisor.processes import allow_many_files
 
 ROOT = Path(__file__).parents[1]
 # The flood begins before the window: opening its connections is not the drill.
@@ -300,6 +301,7 @@ DRILLS = ("overload", "idlers", "stalled", "full-disk")
 
 def main() -> None:
     """The command: exit code 1 where a rule is broken, 2 where a run was worth nothing."""
+    allow_many_files()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pressure", description=__doc__)
     parser.add_argument("drills", nargs="*", help=f"of {', '.join(DRILLS)}; all by default")
     parser.add_argument("--seconds", type=float, help="of each window (10)")

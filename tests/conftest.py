@@ -1,5 +1,6 @@
 """One PostgreSQL server for the run; a fresh database for each module that asks for one."""
 
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -8,8 +9,14 @@ import pytest_asyncio
 from hypothesis import settings
 
 from tradewind import app
+from tradewind.supervisor.processes import allow_many_files
 from tradewind.testing.database import TestServer, UnitRunner
 from tradewind.testing.shop import Shop, SimulatorProcess
+
+# A run in the background may have been told to ignore Ctrl-C, and so would all it starts; and the
+# tests hold more connections than many systems allow files at first.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+allow_many_files()
 
 # The machine is shared: how long an example takes says nothing about it.
 settings.register_profile("tradewind", deadline=None)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -100,3 +101,13 @@ def recall(file: Path) -> list[Identity]:
         return msgspec.json.decode(file.read_bytes(), type=list[Identity])
     except (OSError, msgspec.DecodeError, msgspec.ValidationError):
         return []
+
+
+def allow_many_files() -> None:
+    """Every connection is a file; most systems allow far more of them than they do by default."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError):
+            return

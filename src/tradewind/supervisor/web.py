@@ -6,7 +6,6 @@ process whose supervisor is gone finishes what it began and ends.
 
 import gc
 import os
-import resource
 import signal
 import socket
 import sys
@@ -18,6 +17,7 @@ import msgspec
 from tradewind.platform.gateway.asgi import Application
 from tradewind.platform.gateway.server import Server
 from tradewind.platform.settings import Settings, read_settings
+from tradewind.supervisor.processes import allow_many_files
 
 # Objects more than were let go before the collector looks, in place of 700: a batch makes thousands
 # that all go with it. Cycles are few here, so what it finds late is little.
@@ -95,16 +95,6 @@ def wait_at_gate(gate: int) -> Settings:
 def inherited(descriptor: int) -> socket.socket:
     """The listening socket that the supervisor passed on."""
     return socket.socket(fileno=descriptor)
-
-
-def allow_many_files() -> None:
-    """Every connection is a file; most systems allow far more of them than they do by default."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (OSError, ValueError):
-            return
 
 
 def leave(number: int, frame: FrameType | None) -> None:
