@@ -109,7 +109,9 @@ class Node:
         self.clock = Clock()
         self.pool = Pool(dsn, connections_max=settings.connections_max - 2, application="tradewind")
         self.disk = Disk(settings.home / "postgres", reserve_mb=settings.disk_reserve_mb)
-        self.vault = Vault(self.pool, secrets, queue_max=settings.batch_queue_max)
+        self.vault = Vault(
+            self.pool, secrets, queue_max=settings.batch_queue_max, wrote=self._wrote_apart
+        )
         self.answers = WaitingRoom(
             self.pool, waiting_max=settings.waiting_max, alone=lambda: self.members.alone
         )
@@ -142,7 +144,6 @@ class Node:
             )
             for c in plan.commands
         }
-        self.workplace.generation = lambda: self.reader.recent.generation
         self.reader.lost = self.members.hurry.set
         for work in self.works:
             work.lost = self.members.hurry.set
@@ -375,15 +376,12 @@ class Node:
 
     # -- inside
 
+    def _wrote_apart(self, xid: int, life: int) -> None:
+        self.reader.committed(xid, None, life)
+
     def _committed(self, done: Done) -> None:
-        if done.announced is not None:
-            self.reader.recent.put(done.xid, done.announced, done.generation)
-        if done.partitions and not self.reader.is_pressing(done.decision.events):
-            self.reader.ring_soon(done.xid)
-        elif done.partitions:
-            self.reader.ring(done.xid)
-        elif self.reader.awaited > self.reader.cursor.xid:
-            self.reader.ring()  # any end of a writer may lift the horizon
+        if done.xid:
+            self.reader.committed(done.xid, done.announced, done.life)
         if done.answers:
             faults.passing("decision-committed")
             self.answers.tell(done.answers)

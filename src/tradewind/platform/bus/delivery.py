@@ -67,7 +67,7 @@ class Done(Struct, frozen=True):
     decision: Decision
     partitions: frozenset[int]
     announced: Announced | None
-    generation: int
+    life: int  # of the server, as far as it is known: see `Pool.bear_witness`
     answers: Mapping[str, Settled]
     settled: Mapping[int, Settled]
 
@@ -79,8 +79,6 @@ class Workplace(Struct, kw_only=True):
     clock: Clock
     settings: Settings
     committed: Callable[[Done], None]  # told after every commit: doorbells, waiting requests
-    # Counts up when the server may have lost commits: what a unit began before is not believed.
-    generation: Callable[[], int] = lambda: 0
     bells: tuple[str, ...] = ()  # channels to ring with a commit, while other processes live
 
 
@@ -132,8 +130,8 @@ def figures_of(name: str) -> tuple[Histogram, Histogram]:
 
 async def attempt(workplace: Workplace, unit: Unit) -> Done:
     """One try: the handler's reads, its decision, and everything it changes in one statement."""
-    generation = workplace.generation()
     async with workplace.pool.lend(f"tradewind_{unit.context}") as connection:
+        life = workplace.pool.life_of(connection)
         tx = Transaction(connection, workplace.clock.now(), workplace.settings, anew=unit.anew)
         decision = await unit.handler(tx, unit.messages)
         settled: Mapping[int, Settled] = {}
@@ -166,7 +164,7 @@ async def attempt(workplace: Workplace, unit: Unit) -> Done:
         # be lost with the last instants of a crashed server: whoever did it does it again.
         lazy = not (unit.durable or answers or decision.signals)
         xid = await tx.send(ring=ring, lazy=lazy)
-    return Done(xid, decision, partitions, announced, generation, answers, settled)
+    return Done(xid, decision, partitions, announced, life, answers, settled)
 
 
 # Served by the primary key. HOT: the offsets' page is never full.

@@ -54,16 +54,19 @@ class Cause(Struct, frozen=True):
 NO_CAUSE = Cause(None, None)
 
 APPEND = """
-    INSERT INTO bus.log (source, at, partition, type, subject, sequence, body)
+    INSERT INTO bus.log (source, at, partition, type, subject, sequence, body, number)
     SELECT $1, $2, e.* FROM unnest($3::smallint[], $4::text[], $5::text[], $6::bigint[], $7::text[])
-      AS e (partition, type, subject, sequence, body)
+      WITH ORDINALITY AS e (partition, type, subject, sequence, body, number)
 """
 
 
 def append(
     tx: Transaction, source: str, events: Sequence[Event], causes: Mapping[str, Cause | Delivered]
 ) -> frozenset[int]:
-    """Queue the events of a unit of work. Their cause is the message with the same key."""
+    """Queue the events of a unit of work, numbered from 1 in its transaction.
+
+    Their cause is the message with the same key.
+    """
     partitions: list[int] = []
     types: list[str] = []
     subjects: list[str] = []

@@ -1,8 +1,9 @@
 """The one reader of a process: follows the log and hands each event to the consumers that want it.
 
-It is rung by every commit of this process, by NOTIFY from others, and looks anyway every
-`poll_floor_ms`. A commit stays invisible while an older writer runs (the horizon), so while the
-reader was told of something it has not seen, it looks again at each ring and after a short pause.
+Every commit of this process is handed out from memory once all transactions before it are known to
+have ended. Where that is not known, the reader looks: it is rung by NOTIFY from others, and looks
+anyway every `poll_floor_ms`. A commit stays invisible while an older writer runs (the horizon), so
+while the reader was told of something it has not seen, it looks again after a short pause.
 """
 
 import asyncio
@@ -12,11 +13,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
-from tradewind.kernel.messages import START, Delivered, Event, Position
+from tradewind.kernel.messages import START, Delivered, Position
 from tradewind.platform.bus import delivery, log
-from tradewind.platform.bus.consumer import PATIENCE_S, Work
+from tradewind.platform.bus.consumer import Work
 from tradewind.platform.bus.log import Vocabulary
-from tradewind.platform.bus.recent import Recent
+from tradewind.platform.bus.recent import Announced, Recent
 from tradewind.platform.database.pool import Connection, Pool
 from tradewind.platform.telemetry import logs
 
@@ -27,6 +28,9 @@ SUBJECTS_REMEMBERED = 100_000
 UNSEEN_PAUSE_S = 0.002
 # Under load something commits every millisecond; a read serves all that came since the last one.
 READ_EVERY_S_MIN = 0.002
+# A transaction that is missing before ours is usually a unit of this process that has not come
+# back yet. After so long it is something else, and the log is asked.
+GAP_S = 0.01
 # Under load the loop takes turns of 10 to 50 ms, and a read takes two.
 LATE_S = 0.1
 
@@ -45,6 +49,7 @@ class Reader:
         self.told = 0  # the newest xid this process committed events under
         self.awaited = 0  # the newest of those that it looks for now
         self.recent = Recent()
+        self.life = 0  # of the server, in which what is remembered was committed
         self.halted: set[int] = set()
         self.faulty = False  # the last look failed: the database does not answer
         self.lost: Callable[[], None] = lambda: None
@@ -54,9 +59,9 @@ class Reader:
         self._sequences: OrderedDict[tuple[str, str], int] = OrderedDict()
         for work in works:
             work.call_reader = self.ring
+        self._looking = False
+        self._gap: asyncio.TimerHandle | None = None
         # Who wants a type, and who takes the log as a whole; a type met first is looked up once.
-        self._pressing = frozenset[str]().union(*(work.pressing_types for work in works))
-        self._soon: asyncio.TimerHandle | None = None
         self._wanted: dict[str, tuple[list[Work], list[Work]]] = {}
 
     def ring(self, xid: int = 0) -> None:
@@ -65,20 +70,35 @@ class Reader:
         self.awaited = max(self.awaited, xid)
         self.bell.set()
 
-    def ring_soon(self, xid: int) -> None:
-        """Something was committed that nobody waits for: the next look finds it, or one soon."""
-        self.told = max(self.told, xid)
-        if self._soon is None:
+    def committed(self, xid: int, announced: Announced | None, life: int) -> None:
+        """A transaction of this process committed, in this life of the server."""
+        if announced is not None:
+            self.told = max(self.told, xid)
+        if life and life == self.life:
+            self.recent.put(xid, announced)
+            self.advance()
+        if self.told > self.cursor.xid and self._gap is None:
             loop = asyncio.get_running_loop()
-            self._soon = loop.call_later(PATIENCE_S / 2, self._ring_told)
+            pause_s = GAP_S if self.pool.in_use else 0.0
+            self._gap = loop.call_later(pause_s, self._mind_the_gap, self.cursor)
 
-    def _ring_told(self) -> None:
-        self._soon = None
-        self.ring(self.told)
+    def _mind_the_gap(self, cursor: Position) -> None:
+        self._gap = None
+        if self.told > self.cursor.xid:
+            if self.cursor == cursor:
+                self.ring(self.told)
+            else:  # it moved, and waits for another one now
+                loop = asyncio.get_running_loop()
+                self._gap = loop.call_later(GAP_S, self._mind_the_gap, self.cursor)
 
-    def is_pressing(self, events: Sequence[Event]) -> bool:
-        """Whether some consumer wants one of these events at once."""
-        return any(event.type in self._pressing for event in events)
+    def advance(self) -> None:
+        """Hand out what is known to come next. Not while a look is under way: it knows less."""
+        if self._looking or self._session is None or self._session.is_closed():
+            return
+        messages, self.cursor = self.recent.after(self.cursor)
+        for message in messages:
+            follows = message.partition not in self.halted and self.follows(message)
+            self.hand_out(message, follows=follows)
 
     @property
     def late(self) -> bool:
@@ -119,12 +139,18 @@ class Reader:
         self.come_back()
         if not any(work.held for work in self.works):
             return 0
-        messages, cursor = await self.look()
+        self._looking = True
+        try:
+            messages, cursor = await self.look()
+        finally:
+            self._looking = False
         self._read_at = time.monotonic()
         for message in messages:
             follows = message.partition not in self.halted and self.follows(message)
             self.hand_out(message, follows=follows)
         self.cursor = cursor
+        self.recent.drop(cursor.xid if cursor.number == log.END_OF_XID else cursor.xid - 1)
+        self.advance()
         return len(messages)
 
     async def look(self) -> tuple[list[Delivered], Position]:
@@ -149,6 +175,7 @@ class Reader:
             session = await self.pool.connect(name="tradewind reader")
             self._session = session  # at once: whatever breaks off from here on, `close` ends it
             await session.execute("SET ROLE tradewind_bus")
+            self.life = await self.pool.bear_witness(session)
         return self._session
 
     def start_over(self) -> None:
@@ -160,6 +187,7 @@ class Reader:
         """
         self.close()
         self.recent.forget()
+        self.life = 0
         self.awaited = self.told = 0
         self._sequences.clear()
         for work in self.works:

@@ -1,8 +1,11 @@
-"""What this process announced and has not yet read back.
+"""What this process committed and has not yet handed out.
 
-The reader follows the log by places below the horizon, whoever wrote there. Of what this very
-process committed it knows the events: their rows need not be fetched, and their texts not be
-decoded. Nothing hangs on it: an event that is not found here is read from the log.
+The log is handed out in the order of transactions, and only where every earlier one has ended.
+Transaction numbers are given without gaps: where this process committed all of those that follow
+the cursor, nothing can stand between them, and their events need not be read at all. Where one is
+missing - another process wrote, a unit was undone, the database did something of its own - the
+reader looks which places stand below the horizon, and what this process announced itself it still
+knows. Nothing hangs on it: an event that is not found here is read from the log.
 """
 
 from collections import OrderedDict
@@ -12,9 +15,9 @@ from datetime import datetime
 from msgspec import Struct
 
 from tradewind.kernel.messages import Delivered, Event, Position, partition_of
-from tradewind.platform.bus.log import NO_CAUSE, Cause
+from tradewind.platform.bus.log import END_OF_XID, NO_CAUSE, Cause
 
-# Units of work whose events have not come below the horizon yet: usually a handful.
+# Units of work that have not come below the horizon yet: usually a handful.
 UNITS_MAX = 2_000
 
 
@@ -49,23 +52,34 @@ class Announced(Struct, frozen=True):
 
 
 class Recent:
-    """Committed units by their xid, until the reader has found them."""
+    """Committed units by their xid, until their events have been handed out."""
 
     def __init__(self) -> None:
-        self._units: OrderedDict[int, Announced] = OrderedDict()
-        # A server that crashed may give a transaction number again. Whoever began before `forget`
-        # must not put anything in after it.
-        self.generation = 0
+        # None: it announced nothing, but its number is accounted for.
+        self._units: OrderedDict[int, Announced | None] = OrderedDict()
 
     def __bool__(self) -> bool:
         return bool(self._units)
 
-    def put(self, xid: int, announced: Announced, generation: int) -> None:
-        """Remember a unit that began in this generation."""
-        if generation == self.generation:
-            self._units[xid] = announced
-            if len(self._units) > UNITS_MAX:
-                self._units.popitem(last=False)
+    def put(self, xid: int, announced: Announced | None) -> None:
+        """Remember a unit of this life of the server."""
+        self._units[xid] = announced
+        if len(self._units) > UNITS_MAX:
+            self._units.popitem(last=False)
+
+    def after(self, cursor: Position) -> tuple[list[Delivered], Position]:
+        """The events of all units that follow the cursor without a gap, and the place behind."""
+        found: list[Delivered] = []
+        if cursor.number != END_OF_XID:
+            return found, cursor  # in the middle of a transaction: the log has the rest of it
+        xid = cursor.xid
+        while (following := xid + 1) in self._units:
+            xid = following
+            announced = self._units.pop(xid)
+            if announced is not None:
+                places = [Position(xid, n) for n in range(1, len(announced.events) + 1)]
+                found += announced.at_places(places)
+        return found, Position(xid, END_OF_XID) if xid > cursor.xid else cursor
 
     def take(self, xid: int, places: Sequence[Position]) -> list[Delivered] | None:
         """The events that stand at these places of a transaction; None: not known here."""
@@ -74,7 +88,11 @@ class Recent:
             return None
         return announced.at_places(places)
 
+    def drop(self, xid: int) -> None:
+        """Forget what stands at or before a transaction: it has been handed out."""
+        for known in [known for known in self._units if known <= xid]:
+            del self._units[known]
+
     def forget(self) -> None:
         """Believe nothing any more."""
         self._units.clear()
-        self.generation += 1

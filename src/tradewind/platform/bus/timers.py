@@ -56,9 +56,9 @@ FIRE = """
         SELECT source, name, key FROM bus.timers WHERE due_at <= now()
          ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED)
       RETURNING source, name, key, due_at, type, body, partition)
-    INSERT INTO bus.log (source, at, partition, type, subject, sequence, body)
+    INSERT INTO bus.log (source, at, partition, type, subject, sequence, body, number)
     SELECT source, now(), partition, type, 'timer:' || name || ':' || key,
-           (extract(epoch FROM due_at) * 1000000)::bigint, body
+           (extract(epoch FROM due_at) * 1000000)::bigint, body, row_number() OVER ()
       FROM due ON CONFLICT DO NOTHING
     RETURNING partition
 """

@@ -8,6 +8,7 @@ sixteen *lose* throughput (docs/decisions/0005).
 
 import asyncio
 import re
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,6 +20,15 @@ ROLE = re.compile(r"[a-z][a-z0-9_]{0,50}")
 STATEMENTS_CACHED_MAX = 1_000
 
 Connection = Any  # asyncpg has no types of its own
+
+# Whether a session that was there lives: its lock is gone with it, or with the server's crash.
+LIVES = """
+    SELECT EXISTS (SELECT FROM pg_locks
+                    WHERE locktype = 'advisory' AND granted AND objsubid = 1
+                      AND (classid::bigint << 32) | objid::bigint = $1)
+"""
+# Far from the locks of aggregates and processes.
+WITNESS_LOCKS = range(2**61, 2**62)
 
 
 class Pool:
@@ -34,6 +44,8 @@ class Pool:
         self._idle: list[tuple[str, Connection]] = []
         self._open = 0
         self._free = asyncio.Semaphore(connections_max)
+        self._witness = 0
+        self._witnessed: dict[int, int] = {}  # by id of the connection
         self._closed = False
         self.in_use = 0
         self.waiting = 0
@@ -53,6 +65,26 @@ class Pool:
             },
         )
 
+    async def bear_witness(self, session: Connection) -> int:
+        """Let a session stand for this life of the server; returns the number of that life.
+
+        A server that crashes ends all its sessions and may lose what was committed last. As long as
+        `life_of` a connection is the number returned here, and the session lives, no crash came
+        between what was committed there and what the session has read.
+        """
+        self._witness = secrets.choice(WITNESS_LOCKS)
+        await session.execute(f"SELECT pg_advisory_lock({self._witness})")
+        return self._witness
+
+    def life_of(self, connection: Connection) -> int:
+        """The life of the server that a lent connection belongs to; 0: not known."""
+        return self._witnessed.get(id(connection), 0)
+
+    async def _ask_witness(self, connection: Connection) -> None:
+        witness = self._witness
+        lives = await connection.fetchval(LIVES, witness)
+        self._witnessed[id(connection)] = witness if lives else 0
+
     @asynccontextmanager
     async def lend(self, role: str) -> AsyncIterator[Connection]:
         """A connection that speaks as `role` until the block ends."""
@@ -65,6 +97,8 @@ class Pool:
         connection: Connection | None = None
         try:
             connection = await self._take(role)
+            if self._witness and self._witnessed.get(id(connection)) != self._witness:
+                await self._ask_witness(connection)
             yield connection
         except asyncio.CancelledError:
             # Torn out of a statement: what the connection is in the middle of is not known here.
@@ -95,7 +129,9 @@ class Pool:
         if connection is None:
             self._open += 1
         try:
-            connection = connection or await self.connect()
+            if connection is None:
+                connection = await self.connect()
+                self._witnessed.pop(id(connection), None)  # of one that had its place in memory
             await self._speak_as(connection, role)
         except BaseException:
             self._open -= 1

@@ -12,7 +12,7 @@ means two records; the one that no command came to use is found by `sweep_orphan
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import asyncpg
 
@@ -54,8 +54,17 @@ class VaultUnavailable(Problem):
 class Vault:
     """Keeps, opens, finds and erases personal data. One per process; `close` when it stops."""
 
-    def __init__(self, pool: Pool, secrets: Secrets, *, queue_max: int = QUEUE_MAX) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        secrets: Secrets,
+        *,
+        queue_max: int = QUEUE_MAX,
+        wrote: Callable[[int, int], None] = lambda xid, life: None,
+    ) -> None:
         self._pool = pool
+        # Told of each transaction that kept records, and of the server's life it was in.
+        self._wrote = wrote
         self._secrets = secrets
         self._intake = Intake(self._write, queue_max=queue_max)
         self._index_key: bytes | None = None
@@ -164,8 +173,13 @@ class Vault:
             [r.contact for r in records],
             self._secrets.key_id,
         )
-        rows = await self._with_connection(lambda c: c.fetch(KEEP, *columns))
-        contacts: dict[bytes, str] = dict(rows)
+
+        async def keep(connection: Connection) -> tuple[Sequence[Any], int]:
+            return await connection.fetch(KEEP, *columns), self._pool.life_of(connection)
+
+        rows, life = await self._with_connection(keep)
+        contacts: dict[bytes, str] = {row[0]: row[1] for row in rows}
+        self._wrote(rows[0][2], life)
         return [Kept(r.person, None if r.blind is None else contacts[r.blind]) for r in records]
 
     async def _load_index_key(self) -> bytes:
@@ -246,4 +260,5 @@ KEEP = """
         FROM new n LEFT JOIN contacts c ON c.blind = n.blind
       ON CONFLICT (person) DO NOTHING
     )
-    SELECT blind, contact FROM contacts"""
+    SELECT c.blind, c.contact, x.xid
+      FROM (SELECT pg_current_xact_id()::text::bigint AS xid) x LEFT JOIN contacts c ON true"""
