@@ -28,7 +28,7 @@ PLANTED = (
         "Every context has the same files in the same order",
     ),
     (
-        "contexts/payments/handlers.py",
+        "contexts/payments/handlers/units.py",
         "from tradewind.contexts.payments import clients as planted",
         "Every context has the same files in the same order",
     ),

@@ -15,14 +15,20 @@ async def test_an_event_is_the_same_from_memory_and_from_the_log(
 ) -> None:
     """Type by type: a list where the log gives a tuple would be another fact."""
     handed: list[Delivered] = []
-    take = Recent.take
+    take, after = Recent.take, Recent.after
 
-    def overheard(self: Recent, xid: int, places: list[Position]) -> list[Delivered] | None:
+    def taken(self: Recent, xid: int, places: list[Position]) -> list[Delivered] | None:
         found = take(self, xid, places)
         handed.extend(found or ())
         return found
 
-    monkeypatch.setattr(Recent, "take", overheard)
+    def followed(self: Recent, cursor: Position) -> tuple[list[Delivered], Position]:
+        found, end = after(self, cursor)
+        handed.extend(found)
+        return found, end
+
+    monkeypatch.setattr(Recent, "take", taken)
+    monkeypatch.setattr(Recent, "after", followed)
     await shop.given_product("handed-over", on_hand=4)
     for token in ("tok_ok", "tok_declined", "tok_suspicious"):
         await shop.place(("handed-over", 1), token=token)

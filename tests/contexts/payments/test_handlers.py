@@ -9,7 +9,7 @@ import pytest
 
 from tradewind.contexts.inventory.events import StockReserved
 from tradewind.contexts.orders.events import OrderCancelled, OrderConfirmed, OrderRejected
-from tradewind.contexts.payments import handlers, queries
+from tradewind.contexts.payments import queries
 from tradewind.contexts.payments.commands import (
     Outcome,
     ProviderCall,
@@ -17,6 +17,7 @@ from tradewind.contexts.payments.commands import (
     RecordOutcomes,
     RefundPayment,
 )
+from tradewind.contexts.payments.handlers import units as handlers
 from tradewind.contexts.payments.problems import RefundExceedsCapture
 from tradewind.kernel.answers import Answer, Pending
 from tradewind.kernel.ids import new_id

@@ -39,9 +39,9 @@ from tradewind.contexts.orders import rules as orders
 from tradewind.contexts.orders.commands import CancelOrder
 from tradewind.contexts.orders.events import OrderConfirmed
 from tradewind.contexts.orders.tables import OrderRow
-from tradewind.contexts.payments import handlers as payments_handlers
 from tradewind.contexts.payments import rules as payments
 from tradewind.contexts.payments.commands import ProviderOutcome, RefundPayment
+from tradewind.contexts.payments.handlers import units as payments_handlers
 from tradewind.contexts.payments.tables import Operation
 from tradewind.kernel.messages import Event, TimerSet
 from tradewind.kernel.problems import Problem
@@ -188,7 +188,7 @@ class Units:
         return settled_down(self.save(life, book))
 
     def save(self, life: Life, book: payments.Book) -> Life:
-        """As `payments.handlers.save`: rows, postings, events, and the calls that go out."""
+        """As `payments.handlers.rows.save`: rows, postings, events, and the calls that go out."""
         case = book.by_order.get(life.order.order_id)
         if case is None:
             life = changed(life, ended=life.ended or bool(book.ended_now))

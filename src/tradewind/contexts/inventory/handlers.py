@@ -6,14 +6,14 @@ skus, so that rivals on one sku take turns. What belongs to one order is kept ap
 events about it are in one partition, which one unit at a time may advance.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from tradewind.contexts.catalog.events import ProductChanged
 from tradewind.contexts.inventory import rules
 from tradewind.contexts.inventory.commands import LOCATIONS_MAX, MAIN, KeepLocation, SetStock
 from tradewind.contexts.inventory.events import sku_key
 from tradewind.contexts.inventory.problems import TooManyLocations
-from tradewind.contexts.inventory.rules import Book, Request, Reservation, Shelf
+from tradewind.contexts.inventory.rules import Book, Request, Reservation, Shelf, Sku
 from tradewind.contexts.inventory.tables import Location, ReservationRow, ShelfRow
 from tradewind.contexts.orders.events import (
     OrderCancelled,
@@ -26,6 +26,10 @@ from tradewind.kernel.messages import Decision
 from tradewind.kernel.problems import Problem
 from tradewind.platform.database.literals import number_array, text_array
 from tradewind.platform.database.transaction import Transaction
+
+# What rows are remembered as.
+SHELVES = "inventory.shelves"
+RESERVATION = "inventory.reservation"
 
 StockEvent = OrderPlaced | OrderConfirmed | OrderRejected | OrderCancelled | ProductChanged
 
@@ -41,7 +45,12 @@ async def keep_stock(tx: Transaction, events: Sequence[StockEvent]) -> Decision:
         await tx.lock("stock", keys)
     requests = [request for event in events for request in requests_in(event)]
     orders = orders_of(events) if tx.anew else known_orders_of(events)
-    book = rules.decide(await read(tx, requests, keys, orders), requests)
+    shelves = recall_shelves(tx, keys)
+    book = rules.decide(await read(tx, requests, keys, orders, shelves), requests)
+    if any(not is_written(book.skus[key]) for key in shelves):
+        # Nothing will prove what is known of these: they refused somebody.
+        tx.unrecall(SHELVES)
+        book = rules.decide(await read(tx, requests, keys, orders), requests)
     save(tx, book)
     return Decision(events=book.events)
 
@@ -136,12 +145,29 @@ READ_RESERVATIONS = """
 READ_LOCATIONS = "SELECT id, code, name, priority FROM inventory.locations ORDER BY priority, code"
 
 
+def recall_shelves(tx: Transaction, keys: set[str]) -> dict[str, ShelfRow]:
+    """The shelves of these skus as this process left them: of those that lie in one place."""
+    return tx.recall(SHELVES, keys)
+
+
 async def read(
-    tx: Transaction, requests: Sequence[Request], keys: set[str], orders: Sequence[str]
+    tx: Transaction,
+    requests: Sequence[Request],
+    keys: set[str],
+    orders: Sequence[str],
+    known: Mapping[str, ShelfRow] | None = None,
 ) -> Book:
-    """The rows that the requests may touch. Locations are read only where there is a choice."""
-    shelves = await tx.fetch(READ_SHELVES, list(keys), into=ShelfRow) if keys else []
-    reservations = await tx.fetch(READ_RESERVATIONS, orders, into=ReservationRow) if orders else []
+    """The rows that the requests may touch, but for shelves that are known.
+
+    Locations are read only where there is a choice.
+    """
+    shelves = list(known.values()) if known else []
+    if unknown := [key for key in keys if not known or key not in known]:
+        shelves += await tx.fetch(READ_SHELVES, unknown, into=ShelfRow)
+    held = tx.recall(RESERVATION, orders)
+    reservations = list(held.values())
+    if unheld := [order_id for order_id in orders if order_id not in held]:
+        reservations += await tx.fetch(READ_RESERVATIONS, unheld, into=ReservationRow)
     priorities: dict[str, int] | None = None
     if any(row.location != MAIN for row in shelves) or any(
         isinstance(request, rules.Count) and request.location != MAIN for request in requests
@@ -162,6 +188,9 @@ def save(tx: Transaction, book: Book) -> None:
     save_reservations(tx, book)
     save_skus(tx, book)
     save_shelves(tx, book)
+    written = {key: sku for key, sku in book.skus.items() if is_written(sku)}
+    tx.vouch(SHELVES, written)
+    tx.remember(SHELVES, {key: remembered(sku) for key, sku in written.items()})
     if book.moves:
         record_moves(tx, book)
 
@@ -217,6 +246,19 @@ def save_reservations(tx: Transaction, book: Book) -> None:
             tx.now,
             expect=len(moved),
         )
+    tx.vouch(RESERVATION, (r.order_id for r in moved))
+    # What is allocated or released is rarely looked at again.
+    tx.remember(
+        RESERVATION,
+        {
+            r.order_id: ReservationRow(
+                r.order_id, r.status, r.version, r.sku_keys, r.quantities, r.locations
+            )
+            if r.status == "reserved"
+            else None
+            for r in (*made, *moved)
+        },
+    )
 
 
 # A sku that somebody else made known in this moment is read, and all decided again.
@@ -263,14 +305,17 @@ def save_skus(tx: Transaction, book: Book) -> None:
         tx.write(SAVE_SKUS, *columns(changed), expect=len(changed))
 
 
-# Served by the primary key. HOT. It names no `short`, so it can not take more than is free,
-# whatever numbers it is given: constraint never_oversold.
+# Served by the primary keys. HOT. It names no `short`, so it can not take more than is free,
+# whatever numbers it is given: constraint never_oversold. A shelf that was opened somewhere else
+# meanwhile has moved the sku's sequence.
 TAKE = """
     UPDATE inventory.stock s SET reserved = s.reserved + t.quantity
-      FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[])
-        AS t (sku_key, location, on_hand_before, reserved_before, quantity)
+      FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
+        AS t (sku_key, location, on_hand_before, reserved_before, sequence_before, quantity)
      WHERE s.sku_key = t.sku_key AND s.location = t.location
        AND s.on_hand = t.on_hand_before AND s.reserved = t.reserved_before
+       AND EXISTS (SELECT FROM inventory.skus k
+                    WHERE k.sku_key = t.sku_key AND k.sequence = t.sequence_before)
 """
 
 # Served by the primary key. HOT. For shelves that were counted or given back to in this batch, and
@@ -294,13 +339,12 @@ OPEN = """
 
 def save_shelves(tx: Transaction, book: Book) -> None:
     """Queue what was taken, adjusted and opened, in the order of skus; each in one of the three."""
-    taken: list[tuple[str, str, int, int, int]] = []
+    taken: list[tuple[str, str, int, int, int, int]] = []
     adjusted: list[tuple[str, str, int, int, int, int, int]] = []
     opened: list[tuple[str, str, int, int, int]] = []
     for key in sorted(book.skus):
         sku = book.skus[key]
-        touched = any(is_touched(shelf) for shelf in sku.shelves)
-        for shelf in sku.shelves if touched else ():
+        for shelf in sku.shelves if is_written(sku) else ():
             on_hand = shelf.on_hand - shelf.on_hand_before
             reserved = shelf.reserved - shelf.reserved_before
             place = (key, shelf.location)
@@ -308,7 +352,7 @@ def save_shelves(tx: Transaction, book: Book) -> None:
             if shelf.new:
                 opened.append((*place, shelf.on_hand, shelf.reserved, shelf.short))
             elif shelf.taken_only and reserved:
-                taken.append((*place, *before, reserved))
+                taken.append((*place, *before, sku.sequence_before, reserved))
             else:
                 adjusted.append((*place, *before, on_hand, reserved, shelf.short))
     if taken:
@@ -317,6 +361,30 @@ def save_shelves(tx: Transaction, book: Book) -> None:
         tx.write(ADJUST, *columns(adjusted), expect=len(adjusted))
     if opened:
         tx.write(OPEN, *columns(opened), expect=len(opened))
+
+
+def is_written(sku: Sku) -> bool:
+    """Whether all shelves of a sku are written: each is, where the fold changed one."""
+    return any(is_touched(shelf) for shelf in sku.shelves)
+
+
+def remembered(sku: Sku) -> ShelfRow | None:
+    """The only shelf of a sku as it is once it is written; None where there are several."""
+    if len(sku.shelves) != 1 or sku.shelves[0].location != MAIN or sku.availability is None:
+        return None
+    shelf = sku.shelves[0]
+    return ShelfRow(
+        sku.key,
+        sku.sku,
+        sku.availability,
+        sku.sequence,
+        sku.product,
+        sku.product_sequence,
+        shelf.location,
+        shelf.on_hand,
+        shelf.reserved,
+        shelf.short,
+    )
 
 
 def is_touched(shelf: Shelf) -> bool:

@@ -6,8 +6,9 @@ would not tell: what orders only notes (how the money stands, that the stock is 
 nothing and leaves the version as it is.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -42,6 +43,7 @@ from tradewind.platform.database.transaction import Transaction
 
 encode = msgspec.json.Encoder().encode
 SWEPT_AT_ONCE_MAX = 500
+ORDER = "orders.order"  # what `OrderWithLines` are remembered as
 
 # Served by the primary key.
 OFFERS = """
@@ -117,6 +119,10 @@ async def external_ids(tx: Transaction, commands: Sequence[PlaceOrder]) -> set[s
 def insert(tx: Transaction, placed: Sequence[tuple[PlaceOrder, OrderPlaced]]) -> None:
     """Queue the rows of new orders."""
     events = [event for _, event in placed]
+    decide_before = tx.now + timedelta(seconds=tx.settings.decide_within_s)
+    fees = [encode(c.fees).decode() for c, _ in placed]
+    rows = (new_row(c, e, f, decide_before) for (c, e), f in zip(placed, fees, strict=True))
+    tx.remember(ORDER, {row.order_id: row for row in rows})
     tx.write(
         INSERT_ORDERS,
         [e.order_id for e in events],
@@ -134,9 +140,9 @@ def insert(tx: Transaction, placed: Sequence[tuple[PlaceOrder, OrderPlaced]]) ->
         [c.imported for c, _ in placed],
         [c.credential for c, _ in placed],
         [c.external_id for c, _ in placed],
-        [encode(c.fees).decode() for c, _ in placed],
+        fees,
         [e.placed_at for e in events],
-        tx.now + timedelta(seconds=tx.settings.decide_within_s),
+        decide_before,
     )
     tx.write(
         INSERT_BASKETS,
@@ -146,6 +152,44 @@ def insert(tx: Transaction, placed: Sequence[tuple[PlaceOrder, OrderPlaced]]) ->
         [number_array([line.quantity for line in e.lines]) for e in events],
         [number_array([line.unit_price_e4 for line in e.lines]) for e in events],
         [number_array([line.total_minor for line in e.lines]) for e in events],
+    )
+
+
+def new_row(
+    command: PlaceOrder, event: OrderPlaced, fees: str, decide_before: datetime
+) -> OrderWithLines:
+    """A new order as a later unit would read it."""
+    lines = event.lines
+    return OrderWithLines(
+        order_id=event.order_id,
+        version=1,
+        status="placed",
+        currency=event.currency,
+        subtotal_minor=event.subtotal_minor,
+        shipping_minor=event.shipping_minor,
+        tax_minor=event.tax_minor,
+        discount_minor=event.discount_minor,
+        fees_minor=event.fees_minor,
+        total_minor=event.total_minor,
+        customer=command.customer,
+        contact=command.contact,
+        payment_id=command.payment_id,
+        payment_status="pending",
+        stock_released=False,
+        channel=event.channel,
+        imported=command.imported,
+        external_id=command.external_id,
+        fees=fees,
+        placed_at=event.placed_at,
+        decide_before=decide_before,
+        review_before=None,
+        decided_at=None,
+        rejection_code=None,
+        skus=[line.sku for line in lines],
+        titles=[line.title for line in lines],
+        quantities=[line.quantity for line in lines],
+        unit_prices_e4=[line.unit_price_e4 for line in lines],
+        totals_minor=[line.total_minor for line in lines],
     )
 
 
@@ -172,9 +216,13 @@ UPDATE_ORDERS = """
 """
 
 
-async def open_desk(tx: Transaction, order_ids: Sequence[str]) -> Desk:
-    """The desk with these orders and their lines on it."""
-    rows = await tx.fetch(ORDERS, order_ids, into=OrderWithLines)
+async def open_desk(tx: Transaction, order_ids: Sequence[str], *, recall: bool = False) -> Desk:
+    """The desk with these orders and their lines on it; `recall`: those that are known as known."""
+    known = tx.recall(ORDER, order_ids) if recall else {}
+    rows = [copy.copy(row) for row in known.values()]
+    unknown = [order_id for order_id in order_ids if order_id not in known]
+    if unknown:
+        rows += await tx.fetch(ORDERS, unknown, into=OrderWithLines)
     within = timedelta(seconds=tx.settings.review_within_s)
     return Desk(rows, {row.order_id: row.lines() for row in rows}, now=tx.now, review_within=within)
 
@@ -205,6 +253,9 @@ def close_desk(
             [ruling.read[row.order_id].stock_released for row in rows],
             expect=len(rows),
         )
+        tx.vouch(ORDER, ruling.changed)
+        # One that is paid, or ended, is usually not looked at again.
+        tx.remember(ORDER, {r.order_id: None if rules.is_at_rest(r) else r for r in rows})
     return Decision(
         events=ruling.events,
         answers=ruling.answers,
@@ -232,7 +283,7 @@ News = (
 
 async def decide_orders(tx: Transaction, news: Sequence[News]) -> Decision:
     """Fold what inventory, payments and fraud report into the orders. A repeat changes nothing."""
-    desk = await open_desk(tx, list(dict.fromkeys(item.order_id for item in news)))
+    desk = await open_desk(tx, list(dict.fromkeys(item.order_id for item in news)), recall=True)
     for item in news:
         fold(desk, item)
     return close_desk(tx, desk)

@@ -351,6 +351,13 @@ def is_settled(row: OrderRow) -> bool:
     return row.stock_released and row.payment_status in MONEY_SETTLED
 
 
+def is_at_rest(row: OrderRow) -> bool:
+    """Whether nothing more is expected of an order but that somebody calls it off."""
+    if row.status == "confirmed":
+        return row.payment_status == "captured"
+    return row.status in ("rejected", "cancelled") and is_settled(row)
+
+
 def cancellation(order_id: str) -> str:
     """The resource under which the answer to a cancellation is kept."""
     return f"{order_id}.cancel"

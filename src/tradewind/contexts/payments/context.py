@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tradewind.contexts.inventory.events import StockReserved
 from tradewind.contexts.orders.events import OrderCancelled, OrderConfirmed, OrderRejected
-from tradewind.contexts.payments import clients, handlers, routes
+from tradewind.contexts.payments import clients, routes
 from tradewind.contexts.payments.commands import ProviderCall, RecordOutcomes, RefundPayment
 from tradewind.contexts.payments.events import (
     CaptureRefused,
@@ -16,6 +16,7 @@ from tradewind.contexts.payments.events import (
     PaymentVoided,
     RefundRefused,
 )
+from tradewind.contexts.payments.handlers import units
 from tradewind.platform.context import Consumer, Context, Sweep
 
 CONTEXT = Context(
@@ -34,18 +35,18 @@ CONTEXT = Context(
     migrations=Path(__file__).parent / "migrations",
     routes=(*routes.ROUTES, routes.charges_route(clients.read_charges)),
     commands={
-        RecordOutcomes: handlers.record_outcomes,
-        RefundPayment: handlers.refund_payments,
+        RecordOutcomes: units.record_outcomes,
+        RefundPayment: units.refund_payments,
     },
     consumers=(
         Consumer(
             name="payments",
-            handler=handlers.follow_orders,
+            handler=units.follow_orders,
             events=(StockReserved, OrderConfirmed, OrderRejected, OrderCancelled),
             patient=(OrderConfirmed,),
         ),
     ),
-    sweeps=(Sweep(name="due operations", every_s=1, handler=handlers.take_up_due),),
+    sweeps=(Sweep(name="due operations", every_s=1, handler=units.take_up_due),),
     clients={ProviderCall: clients.send},
     warm_up=clients.warm_up,
 )

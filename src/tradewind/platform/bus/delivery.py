@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 import asyncpg
+import msgspec
 from msgspec import Struct, structs
 from prometheus_client import Histogram
 
@@ -17,6 +18,7 @@ from tradewind.platform.bus import idempotency, log, timers
 from tradewind.platform.bus.log import Cause
 from tradewind.platform.bus.recent import Announced
 from tradewind.platform.database.clock import Clock
+from tradewind.platform.database.memory import Memory
 from tradewind.platform.database.pool import Pool
 from tradewind.platform.database.transaction import LeaseLost as LeaseLost
 from tradewind.platform.database.transaction import StaleRead, Transaction
@@ -79,6 +81,7 @@ class Workplace(Struct, kw_only=True):
     clock: Clock
     settings: Settings
     committed: Callable[[Done], None]  # told after every commit: doorbells, waiting requests
+    memory: Memory = msgspec.field(default_factory=Memory)
     bells: tuple[str, ...] = ()  # channels to ring with a commit, while other processes live
 
 
@@ -131,9 +134,18 @@ def figures_of(name: str) -> tuple[Histogram, Histogram]:
 async def attempt(workplace: Workplace, unit: Unit) -> Done:
     """One try: the handler's reads, its decision, and everything it changes in one statement."""
     async with workplace.pool.lend(f"tradewind_{unit.context}") as connection:
-        life = workplace.pool.life_of(connection)
-        tx = Transaction(connection, workplace.clock.now(), workplace.settings, anew=unit.anew)
+        life, memory = workplace.pool.life_of(connection), workplace.memory
+        tx = Transaction(
+            connection,
+            workplace.clock.now(),
+            workplace.settings,
+            anew=unit.anew,
+            memory=memory if memory.believes(life) else None,
+        )
         decision = await unit.handler(tx, unit.messages)
+        if tx.unproven:
+            memory.forget(tx.unproven)
+            raise StaleRead(f"{len(tx.unproven)} rows were known from memory only")
         settled: Mapping[int, Settled] = {}
         answers: Mapping[str, Settled] = {}
         partitions: frozenset[int] = frozenset()
@@ -163,7 +175,12 @@ async def attempt(workplace: Workplace, unit: Unit) -> Done:
         # What a caller is told, or a third party is asked for, must outlive a crash. The rest may
         # be lost with the last instants of a crashed server: whoever did it does it again.
         lazy = not (unit.durable or answers or decision.signals)
-        xid = await tx.send(ring=ring, lazy=lazy)
+        try:
+            xid = await tx.send(ring=ring, lazy=lazy)
+        except BaseException:
+            memory.forget([*tx.recalled, *tx.remembered])
+            raise
+        memory.keep(tx.remembered, life)
     return Done(xid, decision, partitions, announced, life, answers, settled)
 
 

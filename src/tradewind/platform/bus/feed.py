@@ -59,6 +59,7 @@ LAST = """
 NUMBER = """
     INSERT INTO bus.feed_ranges (first, count, from_xid, from_number, to_xid, to_number)
     VALUES ($1, $2, $3::text::xid8, $4, $5::text::xid8, $6)
+    ON CONFLICT DO NOTHING
 """
 
 
@@ -70,7 +71,12 @@ async def number(tx: Transaction, messages: Sequence[Delivered]) -> Decision:
     """
     facts = [message for message in messages if not message.subject.startswith(TIMER)]
     if facts:
-        last = await tx.fetch_value(LAST)
+        # Whoever numbered since took the position behind the last one that is known here.
+        last = tx.recall("feed", ["last"]).get("last")
+        if last is None:
+            last = await tx.fetch_value(LAST)
+        tx.vouch("feed", ["last"])
+        tx.remember("feed", {"last": last + len(facts)})
         first, end = facts[0].position, facts[-1].position
         tx.write(
             NUMBER,
@@ -80,6 +86,7 @@ async def number(tx: Transaction, messages: Sequence[Delivered]) -> Decision:
             first.number,
             str(end.xid),
             end.number,
+            expect=1,
         )
     faults.passing("feed-numbered")
     return Decision()

@@ -30,7 +30,7 @@ UNSEEN_PAUSE_S = 0.002
 READ_EVERY_S_MIN = 0.002
 # A transaction that is missing before ours is usually a unit of this process that has not come
 # back yet. After so long it is something else, and the log is asked.
-GAP_S = 0.01
+GAP_S = 0.03
 # Under load the loop takes turns of 10 to 50 ms, and a read takes two.
 LATE_S = 0.1
 

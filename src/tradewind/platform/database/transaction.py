@@ -7,7 +7,8 @@ There is no `commit` to forget or to call twice. Two ways to be right under conc
 * `lock(...)` as the very first call: advisory locks on the batch's aggregates, sorted, before the
   transaction has an xid. Nobody else decides on those aggregates until the commit.
 * no lock, and `expect=` on writes that compare a version: the whole unit fails with `StaleRead`
-  if another unit was faster, and is run again on fresh rows.
+  if another unit was faster, and is run again on fresh rows. What the first try knows from the
+  process's memory (`recall`) must be covered by such a write (`vouch`).
 
 Both keep the order per key in the log (docs/decisions/0006). Because the writes are one statement,
 they do not see each other, and no row may be written twice in one unit.
@@ -15,7 +16,7 @@ they do not see each other, and no row may be written twice in one unit.
 
 import re
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache, partial
 from typing import Any, TypeVar
@@ -24,6 +25,7 @@ import asyncpg
 from msgspec import Struct
 
 from tradewind.platform.database.literals import encoded
+from tradewind.platform.database.memory import Memory, Name
 from tradewind.platform.database.pool import Connection
 from tradewind.platform.settings import Settings
 
@@ -93,7 +95,13 @@ class Transaction(Snapshot):
     """A unit of work. Queue writes; they are sent together when the handler returns."""
 
     def __init__(
-        self, connection: Connection, now: datetime, settings: Settings, *, anew: bool = False
+        self,
+        connection: Connection,
+        now: datetime,
+        settings: Settings,
+        *,
+        anew: bool = False,
+        memory: Memory | None = None,
     ) -> None:
         super().__init__(connection, now)
         self.settings = settings
@@ -102,6 +110,38 @@ class Transaction(Snapshot):
         self.anew = anew
         self.writes: list[Write] = []
         self.locked = False
+        self._memory = memory
+        self.recalled: set[Name] = set()
+        self._vouched: set[Name] = set()
+        self.remembered: dict[Name, Any] = {}  # to be kept when this is committed
+
+    def recall(self, kind: str, keys: Iterable[str]) -> dict[str, Any]:
+        """Rows as this process wrote them last, by key; those that are not known are left out.
+
+        They are shared: copy what you change. Nothing is known to a unit that is run anew.
+        """
+        if self._memory is None or self.anew:
+            return {}
+        found = self._memory.recall((kind, key) for key in keys)
+        self.recalled.update((kind, key) for key in found)
+        return found
+
+    def vouch(self, kind: str, keys: Iterable[str]) -> None:
+        """A queued write fails unless these rows still are as they were recalled."""
+        self._vouched.update((kind, key) for key in keys)
+
+    def unrecall(self, kind: str) -> None:
+        """What was recalled of a kind decides nothing any more: the rows were read."""
+        self.recalled = {name for name in self.recalled if name[0] != kind}
+
+    def remember(self, kind: str, rows: Mapping[str, Any]) -> None:
+        """What rows are once this unit is committed, by key; None: not worth remembering."""
+        self.remembered.update(((kind, key), row) for key, row in rows.items())
+
+    @property
+    def unproven(self) -> set[Name]:
+        """What was recalled, and no write vouches for."""
+        return self.recalled - self._vouched
 
     async def lock(self, kind: str, names: Iterable[str]) -> None:
         """Hold every (kind, name) until the commit, taken in one global order. Must come first."""

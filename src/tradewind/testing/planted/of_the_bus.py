@@ -7,11 +7,12 @@ from typing import Any
 
 import msgspec
 
-from tradewind.kernel.messages import NOTHING, Decision, Position
+from tradewind.kernel.messages import NOTHING, Decision, Delivered, Position
 from tradewind.platform import faults
 from tradewind.platform.bus import delivery, feed, idempotency, log
 from tradewind.platform.bus.delivery import Done, Unit, Workplace
 from tradewind.platform.bus.log import LogRow
+from tradewind.platform.bus.recent import Recent
 from tradewind.platform.database.pool import Connection, Pool
 from tradewind.platform.database.transaction import Transaction
 
@@ -68,8 +69,20 @@ def no_horizon() -> None:
         rows, cursor = await read(connection, after, rows_max=rows_max)
         return [Position(row.xid or 0, row.number) for row in rows], cursor
 
+    def whatever_is_known(self: Recent, cursor: Position) -> tuple[list[Delivered], Position]:
+        found: list[Delivered] = []
+        for xid, announced in sorted(self._units.items()):
+            places = [
+                Position(xid, n + 1) for n in range(len(announced.events) if announced else 0)
+            ]
+            found += announced.at_places(places) if announced else []
+            cursor = max(cursor, Position(xid, log.END_OF_XID))
+        self._units.clear()
+        return found, cursor
+
     swap(log, "read", read)
     swap(log, "places", places)
+    swap(Recent, "after", whatever_is_known)
 
 
 async def nothing(tx: Transaction, messages: Sequence[Any]) -> Decision:

@@ -13,8 +13,8 @@ from tradewind.contexts.inventory import handlers as inventory
 from tradewind.contexts.inventory import rules as stock_rules
 from tradewind.contexts.orders import handlers as orders
 from tradewind.contexts.orders.tables import LineRow, OrderRow, view
-from tradewind.contexts.payments import handlers as payments
 from tradewind.contexts.payments.clients import SimulatedProvider
+from tradewind.contexts.payments.handlers import rows as payments
 from tradewind.kernel.answers import Answer, Pending
 from tradewind.kernel.messages import NOTHING, Decision
 from tradewind.platform.context import Context, Sweep
@@ -43,8 +43,8 @@ TAKE_AND_FORGIVE = """
     UPDATE inventory.stock s
        SET reserved = s.reserved + t.quantity,
            short = greatest(s.reserved + t.quantity - s.on_hand, 0)
-      FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[])
-        AS t (sku_key, location, on_hand_before, reserved_before, quantity)
+      FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
+        AS t (sku_key, location, on_hand_before, reserved_before, sequence_before, quantity)
      WHERE s.sku_key = t.sku_key AND s.location = t.location
 """
 

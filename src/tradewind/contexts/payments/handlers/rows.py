@@ -1,104 +1,17 @@
-"""Load, decide, save: payments and their operations.
+"""The rows of payments: read or recalled, and written with the version they were known by."""
 
-Every unit reads the payments it touches with what they have under way (one statement), lets the
-rules fold its messages over them, and writes what changed, guarded by the payments' versions: if
-another unit was faster on one of them, all of it is read and decided again.
-"""
-
+import copy
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from tradewind.contexts.inventory.events import StockReserved
-from tradewind.contexts.orders.events import OrderCancelled, OrderConfirmed, OrderRejected
-from tradewind.contexts.payments import rules
-from tradewind.contexts.payments.commands import RecordOutcomes, RefundPayment
-from tradewind.contexts.payments.rules import Absent, Aim, Begin, Book, Case, Policy, Posting
+from tradewind.contexts.payments.rules import Aim, Begin, Book, Case, Policy, Posting
 from tradewind.contexts.payments.tables import Loaded, Operation, Payment, Refund
-from tradewind.kernel.messages import NOTHING, Decision
+from tradewind.kernel.messages import Decision
 from tradewind.platform.database.transaction import Transaction
 from tradewind.platform.settings import Settings
 
-OrderEvent = StockReserved | OrderConfirmed | OrderRejected | OrderCancelled
-
-# Rejections of orders that inventory never held anything for.
-NEVER_RESERVED = frozenset({"stock_is_short"})
-# 256 operations are some 60 kB of rows, and at most three requests to the provider.
-DUE_MAX = 256
-
-
-async def follow_orders(tx: Transaction, events: Sequence[OrderEvent]) -> Decision:
-    """Authorise what is reserved, capture what is confirmed, let go of what ended.
-
-    Safe to repeat: an order has one payment, and what is wanted of it only moves forward.
-    """
-    book = await load(tx, BY_ORDER, (event.order_id for event in events))
-    rules.follow_orders(book, [message_of(event) for event in events])
-    return save(tx, book)
-
-
-async def record_outcomes(tx: Transaction, commands: Sequence[RecordOutcomes]) -> Decision:
-    """Write down what the provider said, and start what follows from it.
-
-    Safe to repeat: a decided operation is closed, and an outcome for a closed one changes nothing.
-    """
-    outcomes = [outcome for command in commands for outcome in command.outcomes]
-    book = await load(tx, BY_PAYMENT, (outcome.payment_id for outcome in outcomes))
-    for outcome in outcomes:
-        rules.record(book, outcome)
-    return save(tx, book, outcomes=[None] * len(commands))
-
-
-async def refund_payments(tx: Transaction, commands: Sequence[RefundPayment]) -> Decision:
-    """Take refunds in hand; they are answered with the outcome of their operations.
-
-    Safe to repeat: the caller's key commits with the refund.
-    """
-    book = await load(tx, BY_PAYMENT, (command.payment_id for command in commands))
-    outcomes = [rules.request_refund(book, command) for command in commands]
-    return save(tx, book, outcomes=outcomes)
-
-
-# The whole table is all that is under way: few rows.
-DUE = "SELECT payment_id FROM payments.under_way WHERE due_at <= $1 ORDER BY due_at LIMIT $2"
-
-
-async def take_up_due(tx: Transaction) -> Decision:
-    """Take up operations whose wait is over, or whose process went away in the middle.
-
-    Safe to repeat: a claim moves `due_at`, under the payment's version.
-    """
-    due = await tx.fetch_values(DUE, tx.now, DUE_MAX)
-    if not due:
-        return NOTHING
-    book = await load(tx, BY_PAYMENT, due)
-    for case in book.by_payment.values():
-        rules.take_up(book, case)
-    return save(tx, book)
-
-
-def message_of(event: OrderEvent) -> Begin | Aim:
-    """What an event of another context means for the money."""
-    if isinstance(event, StockReserved):
-        return Begin(event.payment)
-    if isinstance(event, OrderConfirmed):
-        return Aim(order_id=event.order_id, payment_id=event.payment_id, wanted="captured")
-    absent: Absent = "announce"
-    if isinstance(event, OrderRejected):
-        absent = "ignore" if event.code in NEVER_RESERVED else "remember"
-    return Aim(
-        order_id=event.order_id, payment_id=event.payment_id, wanted="nothing", absent=absent
-    )
-
-
-def policy_of(settings: Settings) -> Policy:
-    """How patient the settings are."""
-    return Policy(
-        attempt_timeout_s=settings.authorise_attempt_timeout_s,
-        attempts_max=settings.authorise_attempts_max,
-        total_timeout_s=settings.authorise_total_timeout_s,
-    )
-
+PAYMENT = "payments.payment"  # what a payment and its operation under way are remembered as
 
 # Reading
 
@@ -127,16 +40,39 @@ BY_PAYMENT = f"""
 """
 
 
-async def load(tx: Transaction, sql: str, ids: Iterable[str]) -> Book:
-    """The payments with these ids, and what is under way for them."""
-    rows = await tx.fetch(sql, list(dict.fromkeys(ids)), into=Loaded)
+async def load_for_orders(tx: Transaction, messages: Sequence[Begin | Aim]) -> Book:
+    """The payments that orders tell us of.
+
+    The first time, a payment that is to begin is taken for new: its insert tells otherwise.
+    """
+    begun = {m.terms.payment_id: m.terms.order_id for m in messages if isinstance(m, Begin)}
+    orders = {m.payment_id: m.order_id for m in messages if isinstance(m, Aim)}
+    if tx.anew:
+        orders |= begun
+    known = recall(tx, [*begun, *orders])
+    unknown = [order_id for payment_id, order_id in orders.items() if payment_id not in known]
+    return await load(tx, BY_ORDER, unknown, known.values())
+
+
+def recall(tx: Transaction, payment_ids: Iterable[str]) -> dict[str, Case]:
+    """Payments as this process left them, ready to be changed."""
+    return {
+        payment_id: Case(copy.copy(payment), copy.copy(under_way))
+        for payment_id, (payment, under_way) in tx.recall(PAYMENT, payment_ids).items()
+    }
+
+
+async def load(tx: Transaction, sql: str, ids: Iterable[str], known: Iterable[Case] = ()) -> Book:
+    """The payments with these ids and what is under way for them, beside those that are known."""
+    wanted = list(dict.fromkeys(ids))
+    rows = await tx.fetch(sql, wanted, into=Loaded) if wanted else []
     cases = [case_of(row) for row in rows if row.payment_id is not None]
     by_payment = {c.payment.payment_id: c for c in cases if c.payment.pending_refund_minor > 0}
     if by_payment:
         for refund in await pending_refunds(tx, list(by_payment)):
             by_payment[refund.payment_id].refunds[refund.refund_id] = refund
     return Book(
-        cases,
+        [*cases, *known],
         now=tx.now,
         policy=policy_of(tx.settings),
         ended=[row.order_id for row in rows if row.ended],
@@ -194,6 +130,15 @@ async def pending_refunds(tx: Transaction, payment_ids: Sequence[str]) -> list[R
     return await tx.fetch(PENDING_REFUNDS, payment_ids, into=Refund)
 
 
+def policy_of(settings: Settings) -> Policy:
+    """How patient the settings are."""
+    return Policy(
+        attempt_timeout_s=settings.authorise_attempt_timeout_s,
+        attempts_max=settings.authorise_attempts_max,
+        total_timeout_s=settings.authorise_total_timeout_s,
+    )
+
+
 # Writing
 
 
@@ -214,6 +159,10 @@ def save(tx: Transaction, book: Book, *, outcomes: Sequence[Any] = ()) -> Decisi
     for rows, write in changes:
         if rows:
             write(tx, rows, tx.now)
+    written = [case for case in book.by_payment.values() if case.is_new or case.changed]
+    # A new row proves that there was none, an update that the version was the one we knew.
+    tx.vouch(PAYMENT, (case.payment.payment_id for case in written))
+    tx.remember(PAYMENT, {case.payment.payment_id: remembered(case) for case in written})
     return Decision(
         events=book.events,
         outcomes=outcomes,
@@ -224,14 +173,27 @@ def save(tx: Transaction, book: Book, *, outcomes: Sequence[Any] = ()) -> Decisi
     )
 
 
-# An order begun by another process in this very moment is read and decided again.
+def remembered(case: Case) -> tuple[Payment, Operation | None] | None:
+    """A payment as it is once it is written; None for one that is at rest, or being refunded."""
+    payment = case.payment
+    if case.refunds or (case.open is None and payment.status not in ("pending", "authorised")):
+        return None
+    kept = copy.copy(payment)
+    kept.version += 1
+    return kept, copy.copy(case.open)
+
+
+# An order that has a payment, or ended before, is read and decided again.
 INSERT_PAYMENTS = """
     INSERT INTO payments.payments
            (payment_id, order_id, amount_minor, currency, token, terms, status, wanted, sequence,
             version, created_at, updated_at)
     SELECT n.*, 1, $10, $10
       FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[],
-                  $7::text[], $8::text[], $9::int[]) AS n
+                  $7::text[], $8::text[], $9::int[])
+           AS n (payment_id, order_id, amount_minor, currency, token, terms, status, wanted,
+                 sequence)
+     WHERE NOT EXISTS (SELECT FROM payments.ended_orders e WHERE e.order_id = n.order_id)
         ON CONFLICT DO NOTHING
 """
 

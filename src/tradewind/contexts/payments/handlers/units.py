@@ -1,0 +1,93 @@
+"""The units of work of payments: what orders want, what the provider said, what is due."""
+
+from collections.abc import Sequence
+
+from tradewind.contexts.inventory.events import StockReserved
+from tradewind.contexts.orders.events import OrderCancelled, OrderConfirmed, OrderRejected
+from tradewind.contexts.payments import rules
+from tradewind.contexts.payments.commands import RecordOutcomes, RefundPayment
+from tradewind.contexts.payments.handlers.rows import (
+    BY_PAYMENT,
+    load,
+    load_for_orders,
+    recall,
+    save,
+)
+from tradewind.contexts.payments.rules import Absent, Aim, Begin
+from tradewind.kernel.messages import NOTHING, Decision
+from tradewind.platform.database.transaction import Transaction
+
+OrderEvent = StockReserved | OrderConfirmed | OrderRejected | OrderCancelled
+
+# Rejections of orders that inventory never held anything for.
+NEVER_RESERVED = frozenset({"stock_is_short"})
+# 256 operations are some 60 kB of rows, and at most three requests to the provider.
+DUE_MAX = 256
+
+
+async def follow_orders(tx: Transaction, events: Sequence[OrderEvent]) -> Decision:
+    """Authorise what is reserved, capture what is confirmed, let go of what ended.
+
+    Safe to repeat: an order has one payment, and what is wanted of it only moves forward.
+    """
+    messages = [message_of(event) for event in events]
+    book = await load_for_orders(tx, messages)
+    rules.follow_orders(book, messages)
+    return save(tx, book)
+
+
+async def record_outcomes(tx: Transaction, commands: Sequence[RecordOutcomes]) -> Decision:
+    """Write down what the provider said, and start what follows from it.
+
+    Safe to repeat: a decided operation is closed, and an outcome for a closed one changes nothing.
+    """
+    outcomes = [outcome for command in commands for outcome in command.outcomes]
+    payment_ids = dict.fromkeys(outcome.payment_id for outcome in outcomes)
+    known = recall(tx, payment_ids)
+    unknown = [payment_id for payment_id in payment_ids if payment_id not in known]
+    book = await load(tx, BY_PAYMENT, unknown, known.values())
+    for outcome in outcomes:
+        rules.record(book, outcome)
+    return save(tx, book, outcomes=[None] * len(commands))
+
+
+async def refund_payments(tx: Transaction, commands: Sequence[RefundPayment]) -> Decision:
+    """Take refunds in hand; they are answered with the outcome of their operations.
+
+    Safe to repeat: the caller's key commits with the refund.
+    """
+    book = await load(tx, BY_PAYMENT, (command.payment_id for command in commands))
+    outcomes = [rules.request_refund(book, command) for command in commands]
+    return save(tx, book, outcomes=outcomes)
+
+
+# The whole table is all that is under way: few rows.
+DUE = "SELECT payment_id FROM payments.under_way WHERE due_at <= $1 ORDER BY due_at LIMIT $2"
+
+
+async def take_up_due(tx: Transaction) -> Decision:
+    """Take up operations whose wait is over, or whose process went away in the middle.
+
+    Safe to repeat: a claim moves `due_at`, under the payment's version.
+    """
+    due = await tx.fetch_values(DUE, tx.now, DUE_MAX)
+    if not due:
+        return NOTHING
+    book = await load(tx, BY_PAYMENT, due)
+    for case in book.by_payment.values():
+        rules.take_up(book, case)
+    return save(tx, book)
+
+
+def message_of(event: OrderEvent) -> Begin | Aim:
+    """What an event of another context means for the money."""
+    if isinstance(event, StockReserved):
+        return Begin(event.payment)
+    if isinstance(event, OrderConfirmed):
+        return Aim(order_id=event.order_id, payment_id=event.payment_id, wanted="captured")
+    absent: Absent = "announce"
+    if isinstance(event, OrderRejected):
+        absent = "ignore" if event.code in NEVER_RESERVED else "remember"
+    return Aim(
+        order_id=event.order_id, payment_id=event.payment_id, wanted="nothing", absent=absent
+    )

@@ -1,0 +1,126 @@
+"""Rows that a unit knows from memory are those that it would have read."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import asyncpg
+import msgspec
+import pytest
+
+from tests.flows.test_an_order_is_called_off import cancel
+from tradewind.contexts.inventory import handlers as inventory
+from tradewind.contexts.inventory.rules import Book as StockBook
+from tradewind.contexts.inventory.tables import ReservationRow, ShelfRow
+from tradewind.contexts.orders import handlers as orders
+from tradewind.contexts.orders.rules import Desk
+from tradewind.contexts.payments.handlers import rows as payments
+from tradewind.contexts.payments.rules import Book, Case
+from tradewind.platform.database.transaction import Transaction
+from tradewind.testing.shop import Shop
+
+
+class Comparison:
+    """What was recalled beside what was read in the same unit, by kind."""
+
+    def __init__(self) -> None:
+        self.equal: dict[str, int] = {}
+
+    def compare(self, kind: str, version: str, known: Any, read: Any) -> None:
+        """Equal, unless somebody was faster: then the guard of the write tells."""
+        if getattr(known, version) == getattr(read, version):
+            assert msgspec.structs.asdict(known) == msgspec.structs.asdict(read), kind
+            self.equal[kind] = self.equal.get(kind, 0) + 1
+
+
+@pytest.fixture
+def comparison(monkeypatch: pytest.MonkeyPatch) -> Comparison:
+    """Every unit that recalls reads, too."""
+    found = Comparison()
+    open_desk, load, read = orders.open_desk, payments.load, inventory.read
+
+    async def desk(tx: Transaction, order_ids: Sequence[str], *, recall: bool = False) -> Desk:
+        known = tx.recall(orders.ORDER, order_ids) if recall else {}
+        for row in (await open_desk(tx, list(known))).rows.values() if known else ():
+            found.compare("order", "version", known[row.order_id], row)
+        return await open_desk(tx, order_ids, recall=recall)
+
+    async def loaded(
+        tx: Transaction, sql: str, ids: Iterable[str], known: Iterable[Case] = ()
+    ) -> Book:
+        known = list(known)
+        ids_known = [case.payment.payment_id for case in known]
+        again = await load(tx, payments.BY_PAYMENT, ids_known)
+        for case in known:
+            read = again.by_payment[case.payment.payment_id]
+            found.compare("payment", "version", case.payment, read.payment)
+            if case.payment.version == read.payment.version:
+                assert case.open == read.open
+        return await load(tx, sql, ids, known)
+
+    async def shelves(
+        tx: Transaction,
+        requests: Any,
+        keys: set[str],
+        order_ids: Sequence[str],
+        known: Mapping[str, ShelfRow] | None = None,
+    ) -> StockBook:
+        for row in await tx.fetch(inventory.READ_SHELVES, list(known or ()), into=ShelfRow):
+            assert known is not None
+            found.compare("shelf", "reserved", known[row.sku_key], row)
+        held = tx.recall(inventory.RESERVATION, order_ids)
+        for one in await tx.fetch(inventory.READ_RESERVATIONS, list(held), into=ReservationRow):
+            found.compare("reservation", "version", held[one.order_id], one)
+        return await read(tx, requests, keys, order_ids, known)
+
+    monkeypatch.setattr(orders, "open_desk", desk)
+    monkeypatch.setattr(payments, "load", loaded)
+    monkeypatch.setattr(inventory, "read", shelves)
+    return found
+
+
+async def test_what_is_recalled_is_what_is_read(shop: Shop, comparison: Comparison) -> None:
+    """Every field of every kind, in every state on the way of an order."""
+    await shop.given_product("known", on_hand=40)
+    for token in ("tok_ok", "tok_declined", "tok_suspicious", "tok_capture_declined"):
+        for quantity in (1, 2):
+            await shop.place(("known", quantity), token=token)
+    await shop.place(("known", 99))
+    for _ in range(3):
+        order = (await shop.place(("known", 1))).json
+        await shop.until(order["id"], payment="captured")
+    await cancel(shop, order["id"])
+    await shop.until_idle()
+    assert set(comparison.equal) == {"order", "payment", "shelf", "reservation"}
+    assert min(comparison.equal.values()) >= 3, comparison.equal
+
+
+async def test_what_is_at_rest_is_forgotten(shop: Shop) -> None:
+    """Memory holds what is on its way, and the shelves."""
+    await shop.given_product("at-rest", on_hand=9)
+    order = (await shop.place(("at-rest", 1))).json
+    await shop.until(order["id"], payment="captured")
+    await shop.until_idle()
+    names = [name for name in shop.node.workplace.memory._rows if name[1] != "AT-REST"]
+    assert not [name for name in names if name[1] in (order["id"], order["payment"]["id"])]
+
+
+async def execute(shop: Shop, sql: str) -> None:
+    """Behind the back of the process."""
+    connection = await asyncpg.connect(shop.settings.database_url)
+    try:
+        await connection.execute(sql)
+    finally:
+        await connection.close()
+
+
+async def test_a_row_that_somebody_else_changed_is_read(shop: Shop) -> None:
+    """Memory is out of date: the guard says so, and the order is decided on what is there."""
+    await shop.given_product("changed", on_hand=9)
+    order = (await shop.place(("changed", 1))).json
+    await shop.until(order["id"], payment="captured")
+    await execute(shop, "UPDATE inventory.stock SET reserved = 9 WHERE sku_key = 'CHANGED'")
+    refused = await shop.place(("changed", 1))
+    assert (refused.status, refused.json["code"]) == (409, "stock_is_short")
+    await execute(shop, "UPDATE inventory.stock SET reserved = 1 WHERE sku_key = 'CHANGED'")
+    assert (await shop.place(("changed", 8))).status == 201
+    assert (await shop.place(("changed", 1))).status == 409
