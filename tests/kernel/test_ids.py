@@ -1,5 +1,6 @@
 """Ids: shape, order in time, no two alike."""
 
+import os
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -29,3 +30,20 @@ def test_text_order_is_time_order() -> None:
 def test_no_two_are_alike() -> None:
     """74 random bits a millisecond."""
     assert len({new_id("evt") for _ in range(20_000)}) == 20_000
+
+
+def test_a_forked_process_makes_ids_of_its_own() -> None:
+    """Random bytes that were asked for before the fork are not used twice."""
+    new_id("evt")
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(write_end, " ".join(new_id("evt")[-15:] for _ in range(200)).encode())
+        os._exit(0)
+    ours = {new_id("evt")[-15:] for _ in range(200)}
+    os.waitpid(child, 0)
+    theirs = set(os.read(read_end, 65_536).decode().split())
+    os.close(read_end)
+    os.close(write_end)
+    assert len(theirs) == 200
+    assert not ours & theirs

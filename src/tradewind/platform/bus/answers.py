@@ -35,6 +35,7 @@ class WaitingRoom:
         self._early: dict[str, Settled] = {}
         self._doubtful: set[str] = set()  # may have been decided before anyone waited
         self._bell = asyncio.Event()
+        self._idle = False  # nobody waits: the next one who does has to say so
         self.closing = False
 
     def __len__(self) -> int:
@@ -74,7 +75,7 @@ class WaitingRoom:
             return None
         waiter: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(resource, []).append(waiter)
-        if resource in self._doubtful or len(self._waiting) == 1:
+        if resource in self._doubtful or self._idle:
             self._bell.set()
         try:
             async with asyncio.timeout(timeout_s):
@@ -106,7 +107,9 @@ class WaitingRoom:
         while True:
             if not self._waiting:
                 self._bell.clear()
+                self._idle = True
                 await self._bell.wait()
+                self._idle = False
             self._bell.clear()
             if not self._doubtful:
                 try:

@@ -34,7 +34,7 @@ logger = logs.get(__name__)
 # The reader stops feeding a consumer that is this far behind and comes back for it later.
 QUEUE_MAX = 4_096
 # How long patient events wait for company: below what a person notices on a page.
-PATIENCE_S = 0.02
+PATIENCE_S = 0.04
 ATTEMPTS_MAX = 3  # of one message alone, before it is dead
 BACKOFF_S_MAX = 2.0
 WHOLE = -1  # the partition of a consumer that takes the log as a whole

@@ -151,7 +151,8 @@ def keep(
 # The first answer stays. Two units that answer the same are put in line by the row they decide on.
 SETTLE = """
     INSERT INTO {schema}.kept_answers (resource, status, body, headers)
-    SELECT u.* FROM unnest($1::text[], $2::smallint[], $3::bytea[], $4::text[])
+    SELECT u.resource, u.status, convert_to(u.body, 'UTF8'), u.headers
+      FROM unnest($1::text[], $2::smallint[], $3::text[], $4::text[])
            AS u (resource, status, body, headers)
      WHERE NOT EXISTS (SELECT FROM {schema}.kept_answers k WHERE k.resource = u.resource)
 """
@@ -169,7 +170,7 @@ def settle(
         SETTLE.format(schema=schema),
         list(done),
         [answer.status for answer in done.values()],
-        [answer.body for answer in done.values()],
+        [answer.body.decode() for answer in done.values()],
         [encode_headers(dict(answer.headers)).decode() for answer in done.values()],
     )
     return done

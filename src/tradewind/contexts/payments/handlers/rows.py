@@ -178,9 +178,8 @@ def remembered(case: Case) -> tuple[Payment, Operation | None] | None:
     payment = case.payment
     if case.refunds or (case.open is None and payment.status not in ("pending", "authorised")):
         return None
-    kept = copy.copy(payment)
-    kept.version += 1
-    return kept, copy.copy(case.open)
+    payment.version += 1  # as the queued statement leaves it; nobody works on this case any more
+    return payment, case.open
 
 
 # An order that has a payment, or ended before, is read and decided again.
