@@ -206,7 +206,6 @@ INSERT_RESERVATIONS = """
       FROM unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::text[], $6::text[],
                   $7::text[])
         AS r (order_id, status, version, sku_keys, quantities, locations, reason)
-        ON CONFLICT DO NOTHING
 """
 
 # Served by the primary key. HOT: no indexed column changes.
@@ -266,7 +265,6 @@ OPEN_SKUS = """
     INSERT INTO inventory.skus (sku_key, sku, availability, sequence, product, product_sequence)
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[],
                          $6::bigint[])
-        ON CONFLICT DO NOTHING
 """
 
 # Served by the primary key.
@@ -333,7 +331,6 @@ ADJUST = """
 OPEN = """
     INSERT INTO inventory.stock (sku_key, location, on_hand, reserved, short)
     SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[])
-        ON CONFLICT DO NOTHING
 """
 
 

@@ -93,7 +93,6 @@ KEEP_MESSAGES = """
                   $7::text[], $8::text[], $9::text[], $10::smallint[])
            AS m (message_id, order_id, kind, person, contact, total_minor, currency, template,
                  header_id, sequence)
-        ON CONFLICT DO NOTHING
 """
 
 

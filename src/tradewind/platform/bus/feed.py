@@ -59,7 +59,6 @@ LAST = """
 NUMBER = """
     INSERT INTO bus.feed_ranges (first, count, from_xid, from_number, to_xid, to_number)
     VALUES ($1, $2, $3::text::xid8, $4, $5::text::xid8, $6)
-    ON CONFLICT DO NOTHING
 """
 
 

@@ -148,14 +148,20 @@ def keep(
     return answers
 
 
-# The first answer stays. Two units that answer the same are put in line by the row they decide on.
+# Nearly always there is no answer yet; where there is one, the unit is run anew.
 SETTLE = """
     INSERT INTO {schema}.kept_answers (resource, status, body, headers)
     SELECT u.resource, u.status, convert_to(u.body, 'UTF8'), u.headers
       FROM unnest($1::text[], $2::smallint[], $3::text[], $4::text[])
            AS u (resource, status, body, headers)
+"""
+# The first answer stays. Two units that answer the same are put in line by the row they decide on.
+SETTLE_ANEW = (
+    SETTLE
+    + """
      WHERE NOT EXISTS (SELECT FROM {schema}.kept_answers k WHERE k.resource = u.resource)
 """
+)
 
 
 def settle(
@@ -167,7 +173,7 @@ def settle(
         for resource, answer in answers.items()
     }
     tx.write(
-        SETTLE.format(schema=schema),
+        (SETTLE_ANEW if tx.anew else SETTLE).format(schema=schema),
         list(done),
         [answer.status for answer in done.values()],
         [answer.body.decode() for answer in done.values()],

@@ -7,7 +7,8 @@ There is no `commit` to forget or to call twice. Two ways to be right under conc
 * `lock(...)` as the very first call: advisory locks on the batch's aggregates, sorted, before the
   transaction has an xid. Nobody else decides on those aggregates until the commit.
 * no lock, and `expect=` on writes that compare a version: the whole unit fails with `StaleRead`
-  if another unit was faster, and is run again on fresh rows. What the first try knows from the
+  if another unit was faster, or had inserted the same row, and is run again on fresh rows. What the
+  first try knows from the
   process's memory (`recall`) must be covered by such a write (`vouch`).
 
 Both keep the order per key in the log (docs/decisions/0006). Because the writes are one statement,
@@ -35,6 +36,9 @@ Row = TypeVar("Row", bound=Struct)
 LOCK_CLASSES = 1_024
 STALE_READ = "TW001"
 LEASE_LOST = "TW002"
+UNIQUE_VIOLATION = "23505"
+# Their rows tell whether a request was sent twice: whoever queued it looks them up.
+KEYS = "idempotency_keys"
 # Each handler has a few shapes of batch (with and without refusals, timers, ...).
 STATEMENTS_COMPOSED_MAX = 2_000
 PARAMETER = re.compile(r"\$([0-9]+)")
@@ -187,8 +191,12 @@ class Transaction(Snapshot):
         try:
             xid = await self._connection.fetchval(compose(shapes, tuple(ring), lazy), *args)
         except asyncpg.PostgresError as error:
-            if error.sqlstate == STALE_READ:
-                raise StaleRead(str(error)) from None
+            # A row that was taken for new has been there, or is there by now. Who read, and still
+            # meets it, has an error of its own.
+            taken = error.sqlstate == UNIQUE_VIOLATION and error.table_name != KEYS
+            taken = taken and not self.anew
+            if taken or error.sqlstate == STALE_READ:
+                raise StaleRead(f"{error} {error.detail or ''}") from None
             if error.sqlstate == LEASE_LOST:
                 raise LeaseLost(str(error)) from None
             raise

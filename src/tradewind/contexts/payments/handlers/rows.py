@@ -193,7 +193,6 @@ INSERT_PAYMENTS = """
            AS n (payment_id, order_id, amount_minor, currency, token, terms, status, wanted,
                  sequence)
      WHERE NOT EXISTS (SELECT FROM payments.ended_orders e WHERE e.order_id = n.order_id)
-        ON CONFLICT DO NOTHING
 """
 
 
@@ -425,7 +424,6 @@ def insert_postings(tx: Transaction, rows: Sequence[Posting], now: datetime) -> 
 INSERT_ENDED = """
     INSERT INTO payments.ended_orders (order_id, ended_at)
     SELECT order_id, $2 FROM unnest($1::text[]) AS n (order_id)
-        ON CONFLICT DO NOTHING
 """
 
 
