@@ -49,7 +49,7 @@ class Memory:
     def keep(self, rows: Mapping[Name, Any], life: int) -> None:
         """Remember rows that were committed in a life of the server; None: forget."""
         for name, row in rows.items():
-            if row is None or life != self._life:
+            if row is None or not life or life != self._life:
                 self._rows.pop(name, None)
             else:
                 self._rows[name] = row
