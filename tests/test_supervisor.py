@@ -43,6 +43,9 @@ WEB = textwrap.dedent(
         def begin_drain(self):
             self.draining = True
 
+        def at_once(self, target, heads, client, defaults):
+            return None
+
         def turns_away(self, method, target):
             return False
 

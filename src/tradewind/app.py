@@ -21,10 +21,12 @@ from tradewind.platform import bus, vault
 from tradewind.platform.bus import rebuild as rebuilding
 from tradewind.platform.bus.delivery import Workplace
 from tradewind.platform.bus.rebuild import Projected
+from tradewind.platform.cache.memory import Memory, Seen
 from tradewind.platform.context import Context
 from tradewind.platform.database.clock import Clock
 from tradewind.platform.database.migrate import SchemaSource, migrate
 from tradewind.platform.database.pool import Pool
+from tradewind.platform.database.session import Session
 from tradewind.platform.gateway import events, letters
 from tradewind.platform.gateway.asgi import Application
 from tradewind.platform.gateway.assembly import build_app
@@ -118,6 +120,29 @@ def build_node(settings: Settings, dsn: str, contexts: Sequence[Context], secret
     return Node(settings, plan(contexts), dsn=dsn, secrets=secrets)
 
 
+def memories(contexts: Sequence[Context], node: Node) -> dict[str, Memory]:
+    """What the process of a node remembers, by context. Whoever makes them closes them."""
+    bytes_max = node.settings.memory_mb * 1024 * 1024
+    if not bytes_max:
+        return {}
+    return {c.name: memory_of(c, node, bytes_max) for c in contexts if c.changes is not None}
+
+
+def memory_of(context: Context, node: Node, bytes_max: int) -> Memory:
+    """What is remembered of one context, with the session that watches over it."""
+    changes = context.changes
+    assert changes is not None
+    session = Session(
+        node.pool, node.clock, role=context.role, name=f"tradewind memory of {context.name}"
+    )
+
+    async def look(since: str | None) -> Seen:
+        async with session.reading() as snapshot:
+            return await changes(snapshot, since)
+
+    return Memory(look, bytes_max=bytes_max, name=context.name, closed=session.close)
+
+
 def routes(contexts: Sequence[Context]) -> dict[str, Sequence[Route]]:
     """Every route, by the context whose role it reads with."""
     return {
@@ -169,6 +194,7 @@ def create(settings: Settings) -> Application:
     secrets = read_secrets(settings.home, settings.secret_key)
     node = build_node(settings, settings.database_url, contexts, secrets)
     authenticator = identity.authenticator(node)
+    remembered = memories(contexts, node)
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
@@ -179,6 +205,8 @@ def create(settings: Settings) -> Application:
         finally:
             await warming
             await authenticator.close()
+            for memory in remembered.values():
+                await memory.close()
             await node.stop()
 
     limits = None
@@ -194,6 +222,7 @@ def create(settings: Settings) -> Application:
         version=__version__,
         unready=node.unready,
         lifespan=lifespan,
+        memories=remembered,
     )
 
 

@@ -34,7 +34,7 @@ from tests.flows.hostile import (
     with_value,
 )
 from tradewind.kernel.ids import new_id
-from tradewind.platform.gateway.asgi import REQUEST_ID
+from tradewind.platform.gateway.trace import REQUEST_ID
 from tradewind.testing.database import TestServer
 
 # Every field meets every fourth string, each string every fourth field; the fields that keep free

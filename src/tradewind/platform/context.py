@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from tradewind.kernel.messages import Command, Decision, Event
+from tradewind.platform.cache.memory import Seen
 from tradewind.platform.database.transaction import Snapshot, Transaction
 from tradewind.platform.gateway.routing import Route
 from tradewind.platform.node import Node
@@ -70,6 +71,7 @@ class Redrawing(Struct, frozen=True, kw_only=True):
 
 
 InUse = Callable[[Snapshot, Sequence[str]], Awaitable[set[str]]]
+Changes = Callable[[Snapshot, str | None], Awaitable[Seen]]
 Listener = Callable[[Node, Sequence[Any]], Awaitable[None]]
 
 
@@ -90,6 +92,9 @@ class Context(Struct, frozen=True, kw_only=True):
     clients: Mapping[type[Struct], Listener] = {}
     # Run once in a thread when the process serves: loads what a start need not wait for.
     warm_up: Callable[[], None] | None = None
+    # What changed since a place that it gave before (None: from now on). With it, answers of open
+    # routes that say what they depend on are remembered by each web process.
+    changes: Changes | None = None
     # Which of these records of the vault it still points to; the others are swept as orphans.
     persons_in_use: InUse | None = None
 

@@ -107,7 +107,8 @@ class Node:
         self.plan = plan
         self.secrets = secrets
         self.clock = Clock()
-        self.pool = Pool(dsn, connections_max=settings.connections_max - 2, application="tradewind")
+        # Three have a session of their own: members, the reader of the log, the memory of answers.
+        self.pool = Pool(dsn, connections_max=settings.connections_max - 3, application="tradewind")
         self.disk = Disk(settings.home / "postgres", reserve_mb=settings.disk_reserve_mb)
         self.vault = Vault(
             self.pool, secrets, queue_max=settings.batch_queue_max, wrote=self._wrote_apart

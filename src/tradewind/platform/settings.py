@@ -78,7 +78,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         int,
         About(
             text="Database connections of one web process; more than 16 in all lose throughput.",
-            low=2,
+            low=4,
             high=64,
         ),
     ] = 12
@@ -91,6 +91,15 @@ class Settings(Struct, frozen=True, kw_only=True):
             high=1_000_000,
         ),
     ] = 128
+    memory_mb: Annotated[
+        int,
+        About(
+            text="What one web process may remember of answers; 0: every read asks the database.",
+            unit="MiB",
+            low=0,
+            high=1_000_000,
+        ),
+    ] = 64
     gc_freeze: Annotated[
         bool,
         About(text="Move everything loaded at the start out of the garbage collector's sight."),
@@ -175,12 +184,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     # The bus
     lease_s: Annotated[
         float,
-        About(
-            text="How long a process keeps its partitions without renewing.",
-            unit="s",
-            low=1,
-            high=300,
-        ),
+        About(text="How long a process keeps unrenewed partitions.", unit="s", low=1, high=300),
     ] = 5
     poll_floor_ms: Annotated[
         float,

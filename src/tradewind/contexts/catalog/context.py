@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tradewind.contexts.catalog import routes
+from tradewind.contexts.catalog import queries, routes
 from tradewind.contexts.catalog.commands import (
     ArchiveProduct,
     BeginImport,
@@ -46,5 +46,6 @@ CONTEXT = Context(
             rows=availability.marks_of,
         ),
     ),
+    changes=queries.changes,
     redrawings=(Redrawing(name="catalog.documents", handler=availability.redraw_documents),),
 )

@@ -20,6 +20,7 @@ from tradewind.contexts.catalog.tables import (
     ListedProduct,
     Page,
 )
+from tradewind.platform.cache.memory import Change, Seen
 from tradewind.platform.database.transaction import Snapshot
 
 # Greater than any id: "z" sorts behind every letter of their alphabet.
@@ -58,15 +59,53 @@ def words_of(text: str) -> Words:
     return Words(parted, parted[: found.start(1)], found[1].lower() + ":*", sku_key(text))
 
 
+# What changed
+
+HERE = "SELECT pg_current_snapshot()::text"
+# Served by products_by_touched: whatever was committed since the snapshot $1, in any order. Numbers
+# that this server has not given yet come from another one, by a copy of its rows.
+CHANGED = """
+    SELECT c.product_id, NOT pg_visible_in_snapshot(c.reworded, $1::text::pg_snapshot)
+      FROM catalog.products c
+     WHERE c.touched >= pg_snapshot_xmin($1::text::pg_snapshot)
+       AND c.touched < pg_snapshot_xmax(pg_current_snapshot())
+       AND NOT pg_visible_in_snapshot(c.touched, $1::text::pg_snapshot)
+"""
+# One statement, so one snapshot.
+CHANGES = f"""
+    SELECT pg_current_snapshot()::text, array_agg(s.product_id), array_agg(s.reworded)
+      FROM ({CHANGED}) s (product_id, reworded)
+"""
+
+
+class ChangedRow(Struct, frozen=True):
+    """A place, and the products that changed since another one."""
+
+    place: str
+    product_ids: Sequence[str] | None
+    reworded: Sequence[bool] | None
+
+
+async def changes(snapshot: Snapshot, since: str | None) -> Seen:
+    """Which products are not as they were at the place `since`; it and this place are opaque."""
+    if since is None:
+        return Seen(await snapshot.fetch_value(HERE))
+    row = await snapshot.fetch_one(CHANGES, since, into=ChangedRow)
+    assert row is not None, "an aggregate is always a row"
+    pairs = zip(row.product_ids or (), row.reworded or (), strict=True)
+    return Seen(row.place, [Change(product_id, deep) for product_id, deep in pairs])
+
+
 # One product
 
 # Served by the primary key.
 PRODUCT = """
-    SELECT document, version, mark FROM catalog.products WHERE product_id = $1 AND NOT archived
+    SELECT product_id, document, version, mark FROM catalog.products
+     WHERE product_id = $1 AND NOT archived
 """
 # Served by the primary keys of both.
 PRODUCT_OF_SKU = """
-    SELECT p.document, p.version, p.mark
+    SELECT p.product_id, p.document, p.version, p.mark
       FROM catalog.variants v JOIN catalog.products p ON p.product_id = v.product_id
      WHERE v.sku_key = $1 AND NOT v.archived AND NOT p.archived
 """

@@ -44,7 +44,8 @@ from tradewind.contexts.catalog.tables import (
 from tradewind.kernel.answers import Answer
 from tradewind.kernel.ids import is_id, new_id
 from tradewind.kernel.problems import Problem
-from tradewind.platform.gateway.etags import if_match, strong, tagged
+from tradewind.platform.cache.memory import Depends
+from tradewind.platform.gateway.etags import if_match, strong
 from tradewind.platform.gateway.pages import broken_cursor, decode_cursor, encode_cursor
 from tradewind.platform.gateway.problems import invalid_query
 from tradewind.platform.gateway.request import Request
@@ -96,6 +97,9 @@ async def get_products(request: Request) -> Answer:
         )
     page = rows[: query.limit]
     more = encode_cursor(page[-1].product_id) if len(rows) > query.limit else None
+    # Whatever comes, goes or changes between the ends of the page; the row behind it, too.
+    last = rows[-1].product_id if len(rows) > query.limit else ""
+    request.depends = Depends(span=(last, before or queries.BEHIND_ALL_IDS))
     return Answer(body=PageOfRaw(items=[Raw(row.document.encode()) for row in page], next=more))
 
 
@@ -117,10 +121,12 @@ async def get_product_of_sku(request: Request) -> Answer:
 
 
 def answer_with(request: Request, page: Page | None) -> Answer:
-    """A product with its ETag, or 304 where the caller has it already."""
+    """A product with its ETag; the gateway says 304 where the caller has it already."""
     if page is None:
         raise ProductNotFound()
-    return tagged(request, strong(page.version, page.mark), page.document.encode())
+    request.depends = Depends(keys=frozenset((page.product_id,)))
+    tag = strong(page.version, page.mark)
+    return Answer(body=page.document.encode(), headers={"etag": tag})
 
 
 async def get_search(request: Request) -> Answer:
@@ -144,6 +150,7 @@ async def get_search(request: Request) -> Answer:
         )
         counted = await queries.facets(snapshot, words, category, names)
     page = rows[: query.limit]
+    request.depends = Depends(keys=frozenset(row.product_id for row in page), deep=True)
     more = None
     if len(rows) > query.limit:
         more = encode_cursor(page[-1].score_micro, page[-1].product_id)
@@ -231,7 +238,10 @@ async def delete_product(request: Request) -> Answer:
 
 
 async def once_copied(request: Request, answer: Answer) -> Answer:
-    """The answer once orders and inventory know, or the same as 202 where they take too long."""
+    """The answer once all who answer shoppers, orders and inventory know; the same as 202 where
+    the latter take too long.
+    """
+    await request.known_to_all()
     if await request.node.caught_up(COPIES, timeout_s=COPIES_TIMEOUT_S):
         return answer
     return Answer(status=202, body=answer.body, headers=answer.headers)
@@ -280,6 +290,7 @@ async def post_import(request: Request) -> Answer:
                 ImportChunk(import_id=import_id, first_line=first_line, lines=tuple(lines)),
             )
     await request.submit(FinishImport(import_id=import_id))
+    await request.known_to_all()
     await request.node.caught_up(COPIES, timeout_s=COPIES_TIMEOUT_S)
     report = await read_import(request, import_id)
     return Answer(

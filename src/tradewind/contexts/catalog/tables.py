@@ -72,6 +72,7 @@ class ImportRow(Struct, frozen=True):
 class Page(Struct, frozen=True):
     """One product, ready to be sent, and what its ETag is made of."""
 
+    product_id: str
     document: str
     version: int
     mark: str

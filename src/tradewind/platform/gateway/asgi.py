@@ -8,7 +8,6 @@ them refuses. Whatever goes wrong afterwards, the answer is a problem with the t
 """
 
 import asyncio
-import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -18,6 +17,7 @@ from tradewind.kernel.answers import Answer, Settled
 from tradewind.kernel.messages import Command
 from tradewind.kernel.problems import Problem
 from tradewind.platform.bus.delivery import PASSING
+from tradewind.platform.cache.memory import Memory
 from tradewind.platform.gateway import trace
 from tradewind.platform.gateway.cors import Cors
 from tradewind.platform.gateway.endpoint import (
@@ -46,6 +46,7 @@ from tradewind.platform.gateway.problems import (
     TooManyRequests,
     Unauthenticated,
 )
+from tradewind.platform.gateway.recall import Recall, Remembered, limit_headers, target_of
 from tradewind.platform.gateway.receiving import (
     DISCARDED_BYTES_MAX,
     ClientGone,
@@ -80,7 +81,6 @@ SINGLE_HEADERS = frozenset(
     {b"authorization", b"content-type", b"content-encoding", b"idempotency-key", b"if-match"}
 )
 UNROUTED = "(none)"
-REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,64}")
 
 
 class Application:
@@ -95,6 +95,7 @@ class Application:
         limits: Limits | None,
         pages: Sequence[tuple[str, Page]],
         lifespan: Callable[[], AbstractAsyncContextManager[None]] | None,
+        memories: Mapping[str, Memory] | None = None,
     ) -> None:
         self.endpoints = endpoints
         self.node = node
@@ -106,6 +107,8 @@ class Application:
         self._fingerprints = Fingerprints(node.secrets)
         self._deadlines = Deadlines(node.settings.body_timeout_s)
         self._cors = Cors(node.settings.cors_origins)
+        self._recall = Recall(memories or {}, limits, cors=bool(self._cors.origins))
+        self.at_once = self._recall.at_once
         methods = sorted({endpoint.route.method for endpoint in endpoints})
         self._tables = {
             method: Paths([(e.route.path, e) for e in endpoints if e.route.method == method])
@@ -172,7 +175,7 @@ class Application:
         heads: list[Header] = scope["headers"]
         headers = dict(heads)
         begun = trace.begin(headers.get(b"traceparent"))
-        asked = request_id(headers, begun)
+        asked = trace.request_id(headers, begun)
         extra: list[Header] = [(b"x-request-id", asked)]
         # Each request is a task of its own, so this ends with it.
         logs.bind(request_id=asked.decode(), trace_id=begun.trace_id)
@@ -256,6 +259,7 @@ class Application:
             client=scope["client"][0] if scope.get("client") else "",
         )
         request.params = params
+        request.memory = self._recall.memories.get(endpoint.context)
         authorization = headers.get(b"authorization")
         if authorization is not None:
             request.credential = await self._identify(authorization, request.client)
@@ -284,8 +288,26 @@ class Application:
             request.body = endpoint.body.read(raw)
         if endpoint.route.queue is not None:
             return endpoint.render(await self._queue(endpoint.route.queue, request))
+        return await self._answer(endpoint, request, headers, target_of(scope))
+
+    async def _answer(
+        self, endpoint: Endpoint, request: Request, headers: Mapping[bytes, bytes], target: bytes
+    ) -> Response:
+        """What the handler says, or said a moment ago where that still holds."""
+        memory = self._recall.memory_of(endpoint)
+        if memory is not None:
+            remembered: Remembered | None = memory.find(target)
+            if remembered is not None:
+                return remembered.response(headers)
+        mark = memory.mark() if memory is not None else 0
         answer: Answer | Settled = await endpoint.route.handler(request)
-        return endpoint.render(answer)
+        response = endpoint.render(answer)
+        if request.depends is None or response.status != 200:
+            return response
+        fresh = Remembered(endpoint, response)
+        if memory is not None:
+            memory.keep(target, fresh, fresh.size, request.depends, mark=mark)
+        return fresh.response(headers)
 
     async def _queue(self, command: type[Command], request: Request) -> Answer | Settled:
         """The work of a route whose command must have room. Raises `Busy`."""
@@ -338,9 +360,7 @@ class Application:
         credential = request.credential
         caller = request.client if credential is None else credential.id
         verdict = self._limits.take(name, caller, keyed=credential is not None)
-        quoted = f'"{name}"'
-        extra.append((b"ratelimit-policy", f"{quoted};{verdict.policy.header}".encode()))
-        extra.append((b"ratelimit", f"{quoted};r={verdict.remaining};t={verdict.reset_s}".encode()))
+        extra += limit_headers(name, verdict)
         if not verdict.allowed:
             raise over(verdict)
 
@@ -397,11 +417,3 @@ def joined(heads: Sequence[Header]) -> dict[bytes, bytes]:
         else:
             headers[name] += b", " + value
     return headers
-
-
-def request_id(headers: Mapping[bytes, bytes], begun: trace.Trace) -> bytes:
-    """The caller's X-Request-Id where it is harmless, else the trace id."""
-    given = headers.get(b"x-request-id")
-    if given is not None and REQUEST_ID.fullmatch(given):
-        return given
-    return begun.trace_id.encode()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tradewind.kernel.problems import Problem
+from tradewind.platform.cache.memory import Memory
 from tradewind.platform.gateway import health
 from tradewind.platform.gateway.api_page import api_page, problem_page
 from tradewind.platform.gateway.asgi import Application, Authenticate, Page
@@ -44,12 +45,14 @@ def build_app(
     version: str,
     unready: Unready = tuple,
     lifespan: Callable[[], AbstractAsyncContextManager[None]] | None = None,
+    memories: Mapping[str, Memory] | None = None,
 ) -> Application:
     """The ASGI application that serves the routes of all contexts, by the name of the context.
 
     `limits` is None where nothing is limited; `unready` gives the reasons why orders cannot be
     taken. `lifespan`, if given, surrounds the life of the server: the node starts before the first
-    request and stops after the last. Raises `AssertionError` for routes that cannot be served.
+    request and stops after the last. `memories` keep answers, by context. Raises `AssertionError`
+    for routes that cannot be served.
     """
     endpoints = [Endpoint(route, name) for name, declared in routes.items() for route in declared]
     check_classes(endpoints, limits)
@@ -70,7 +73,15 @@ def build_app(
         ("/problems", documents.problems),
         ("/problems/{code}", documents.problem),
     ]
-    app = Application(endpoints, node, authenticate, limits=limits, pages=pages, lifespan=lifespan)
+    app = Application(
+        endpoints,
+        node,
+        authenticate,
+        limits=limits,
+        pages=pages,
+        lifespan=lifespan,
+        memories=memories,
+    )
     return app
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
+import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -38,16 +39,22 @@ CONNECTIONS_MAX = 8_192
 NO_TRACE = b"0" * 32
 
 TurnsAway = Callable[[bytes, bytes], bool]
+# Given target, headers, the client's address and the headers of every answer.
+AtOnce = Callable[[bytes, Sequence[Header], Any, Sequence[Header]], bytes | None]
 
 
-def limited_protocol(settings: Settings, turns_away: TurnsAway) -> type["GuardedProtocol"]:
+def limited_protocol(
+    settings: Settings, turns_away: TurnsAway, at_once: AtOnce
+) -> type["GuardedProtocol"]:
     """The protocol with the limits of these settings: uvicorn's `http` parameter.
 
-    `turns_away` is asked with method and target of each request whether it is to be refused.
+    `turns_away` is asked with method and target of each request whether it is to be refused,
+    `at_once` for the whole answer to a GET that needs no work.
     """
     limits = {
         "header_bytes_max": settings.header_bytes_max,
         "turns_away": staticmethod(turns_away),
+        "at_once": staticmethod(at_once),
     }
     return type("LimitedProtocol", (GuardedProtocol,), limits)
 
@@ -59,6 +66,7 @@ class GuardedProtocol(HttpToolsProtocol):
     head_timeout_s = HEAD_TIMEOUT_S
     connections_max = CONNECTIONS_MAX
     turns_away: TurnsAway = staticmethod(lambda method, target: False)
+    at_once: AtOnce = staticmethod(lambda target, heads, client, defaults: None)
 
     def __init__(
         self,
@@ -72,7 +80,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_head = True
         self._head_too_large = False
         self._unread_bytes = 0
-        self._turned_away = False  # the request whose body comes was refused by its head
+        self._answered = False  # the request whose body comes was answered by its head
+        self._idle_since = 0.0
         self._head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -92,7 +101,15 @@ class GuardedProtocol(HttpToolsProtocol):
         """Bytes came. What belongs to a head is counted; the parser does the rest."""
         if self._in_head:
             self._head_bytes += len(data)
-        super().data_received(data)
+        # As in the class above, but the timer of an idle connection is left alone: setting and
+        # cancelling one for each request costs more than looking what to do when it fires.
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.send_400_response("")
+            return
+        except httptools.HttpParserUpgrade:
+            self._unsupported_upgrade_warning()
         if not self._in_head or self.transport is None or self.transport.is_closing():
             return
         if self._head_bytes > self.header_bytes_max:
@@ -110,15 +127,19 @@ class GuardedProtocol(HttpToolsProtocol):
             if size > self.header_bytes_max:
                 self._head_too_large = True
                 raise ValueError("the head is too large")  # ends the parser; see below
-        at_work = self.cycle is not None and not self.cycle.response_complete
-        if not at_work and self.turns_away(self.parser.get_method(), self.url):
-            self._turn_away()
-            return
+        if self.cycle is None or self.cycle.response_complete:
+            method = self.parser.get_method()
+            if method == b"GET" and self._answer_at_once():
+                return
+            if self.turns_away(method, self.url):
+                self._turn_away()
+                return
+        self._unset_keepalive_if_required()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """A piece of a body came."""
-        if self._turned_away or self.cycle.response_complete:
+        if self._answered or self.cycle.response_complete:
             self._unread_bytes += len(body)
             if self._unread_bytes > DISCARDED_BYTES_MAX:
                 self.transport.close()
@@ -129,8 +150,8 @@ class GuardedProtocol(HttpToolsProtocol):
         """The request is whole; what comes next is a head."""
         self._in_head = True
         self._head_bytes = self._unread_bytes = 0
-        if self._turned_away:
-            self._turned_away = False
+        if self._answered:
+            self._answered = False
             return
         super().on_message_complete()
 
@@ -143,7 +164,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _turn_away(self) -> None:
         """Refuse what there is no room for; the connection stays, the body is read past."""
-        self._turned_away = True
+        self._answered = True
         if self.transport.is_closing():
             return
         # Who asks whether to send the body is told not to: then none comes, and no next request.
@@ -152,10 +173,43 @@ class GuardedProtocol(HttpToolsProtocol):
         self.transport.write(answer.replace(NO_TRACE, os.urandom(16).hex().encode()))
         if closes:
             self.transport.close()
-        if not closes:
+        else:
+            self._idle()
+
+    def _answer_at_once(self) -> bool:
+        """Answer from memory, where nothing but bytes is wanted; whether that was done."""
+        transport = self.transport
+        if self.flow.write_paused or transport.is_closing():
+            return False
+        parser = self.parser
+        if not parser.should_keep_alive() or parser.get_http_version() != "1.1":
+            return False
+        state = self.server_state
+        answer = self.at_once(self.url, self.headers, self.client, state.default_headers)
+        if answer is None:
+            return False
+        self._answered = True
+        transport.write(answer)
+        state.total_requests += 1
+        self._idle()
+        return True
+
+    def _idle(self) -> None:
+        """From now on the client has `timeout_keep_alive` for its next request."""
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
+
+    def timeout_keep_alive_handler(self) -> None:
+        """The time of an idle connection is over, unless it was used since."""
+        left_s = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left_s <= 0 and not self._head_bytes:
+            super().timeout_keep_alive_handler()
+            return
+        left_s = max(left_s, 1.0)  # in the middle of a head, whose own time is shorter
+        self.timeout_keep_alive_task = self.loop.call_later(left_s, self.timeout_keep_alive_handler)
 
     def _expect_head(self) -> None:
         self._head_timer = self.loop.call_later(self.head_timeout_s, self._head_overdue)

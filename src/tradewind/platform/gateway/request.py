@@ -1,6 +1,8 @@
 """What a route handler is given: a request that is authenticated, within limits and validated."""
 
+import asyncio
 import re
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
@@ -9,6 +11,7 @@ import msgspec
 
 from tradewind.kernel.answers import Idempotency
 from tradewind.kernel.messages import Command
+from tradewind.platform.cache.memory import FRESH_S, Depends, Memory
 from tradewind.platform.database.transaction import Snapshot
 from tradewind.platform.gateway.idempotency import Fingerprints, scoped
 from tradewind.platform.gateway.routing import Route
@@ -35,7 +38,9 @@ class Request:
         "chunks",
         "client",
         "credential",
+        "depends",
         "key",
+        "memory",
         "node",
         "params",
         "query",
@@ -51,6 +56,8 @@ class Request:
     node: "Node"
     key: str | None  # the Idempotency-Key as sent; `idempotency` has it in its scope
     chunks: AsyncIterator[bytes] | None  # the body of a streamed route
+    depends: Depends | None  # of an open GET: what its answer is made of, so that it can be kept
+    memory: Memory | None  # what this process remembers of the context
 
     def __init__(
         self,
@@ -66,7 +73,7 @@ class Request:
         self.route = route
         self.node = node
         self.client = client
-        self.query = self.body = self.credential = None
+        self.query = self.body = self.credential = self.depends = self.memory = None
         self._begun = begun
         self._context = context
         self._fingerprints = fingerprints
@@ -149,6 +156,18 @@ class Request:
             command = msgspec.structs.replace(command, trace=self._begun.parent)
         self.came()
         return await self.node.submit(command)
+
+    async def known_to_all(self) -> None:
+        """Return once no process answers from memory as if this request had changed nothing.
+
+        This one looks at once. Others have looked, or believe nothing any more, after `FRESH_S`.
+        """
+        if self.memory is None:
+            return
+        until = time.monotonic() + FRESH_S
+        await self.memory.look_now()
+        if not self.node.members.alone:
+            await asyncio.sleep(until - time.monotonic())
 
     def stream(self) -> AsyncIterator[bytes]:
         """The body of a `streamed` route in chunks as they arrive, none of them kept.

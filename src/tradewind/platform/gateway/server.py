@@ -30,7 +30,7 @@ def configuration(app: Application, settings: Settings) -> uvicorn.Config:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http=limited_protocol(settings, app.turns_away),
+        http=limited_protocol(settings, app.turns_away, app.at_once),
         ws="none",
         lifespan="on",
         # Logging is set up by the program; an access line per request is what metrics are for.

@@ -63,6 +63,19 @@ WAITING_REQUESTS = Gauge(
     registry=REGISTRY,
     multiprocess_mode="livesum",
 )
+REMEMBERED = Counter(
+    "tradewind_remembered_answers_total",
+    "Answers from memory (hit) and from the database (miss), by whose they are.",
+    ("context", "outcome"),
+    registry=REGISTRY,
+)
+REMEMBERED_BYTES = Gauge(
+    "tradewind_remembered_bytes",
+    "What remembered answers take of the memory of a web process.",
+    ("context",),
+    registry=REGISTRY,
+    multiprocess_mode="livesum",
+)
 
 # --- Batches and the bus --------------------------------------------------------------------------
 COMMANDS = Counter(

@@ -1,0 +1,1 @@
+"""What a process remembers so that it need not ask again."""
