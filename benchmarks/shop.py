@@ -80,6 +80,14 @@ class Shop:
         except (urllib.error.URLError, OSError, ValueError) as error:
             raise BenchmarkFailed(f"{method} {path}: {error}\n{self.log}") from error
 
+    def raw(self, path: str) -> bytes:
+        """What a shopper reads there, byte by byte. Raises `BenchmarkFailed`."""
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=IMPORT_TIMEOUT_S) as reply:
+                return bytes(reply.read())
+        except (urllib.error.URLError, OSError) as error:
+            raise BenchmarkFailed(f"GET {path}: {error}\n{self.log}") from error
+
     def is_ready(self) -> bool:
         """Whether it takes orders."""
         try:
