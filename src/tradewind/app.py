@@ -5,9 +5,10 @@ service that runs two of them does not load the libraries of the others.
 """
 
 import asyncio
+import functools
 import importlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -199,11 +200,12 @@ def create(settings: Settings) -> Application:
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         await node.start()
-        warming = asyncio.create_task(warm_up(contexts))
+        warming = asyncio.create_task(warm_up(contexts, node, remembered))
         try:
             yield
         finally:
-            await warming
+            warming.cancel()
+            await asyncio.gather(warming, return_exceptions=True)
             await authenticator.close()
             for memory in remembered.values():
                 await memory.close()
@@ -226,12 +228,17 @@ def create(settings: Settings) -> Application:
     )
 
 
-async def warm_up(contexts: Sequence[Context]) -> None:
+async def warm_up(
+    contexts: Sequence[Context], node: Node, remembered: Mapping[str, Memory]
+) -> None:
     """Load, once the process serves, what its start did not wait for."""
     await asyncio.sleep(WARM_UP_AFTER_S)
     for context in contexts:
         if context.warm_up is not None:
             await asyncio.to_thread(context.warm_up)
+        memory = remembered.get(context.name)
+        if context.make_ready is not None and memory is not None:
+            await context.make_ready(memory, functools.partial(node.reading, context.name))
 
 
 class Prepared(Struct, frozen=True):

@@ -1,13 +1,14 @@
 """What a bounded context declares, as data. To know what a context does, read its `context.py`."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 
 from tradewind.kernel.messages import Command, Decision, Event
-from tradewind.platform.cache.memory import Seen
+from tradewind.platform.cache.memory import Memory, Seen
 from tradewind.platform.database.transaction import Snapshot, Transaction
 from tradewind.platform.gateway.routing import Route
 from tradewind.platform.node import Node
@@ -71,6 +72,7 @@ class Redrawing(Struct, frozen=True, kw_only=True):
 
 
 InUse = Callable[[Snapshot, Sequence[str]], Awaitable[set[str]]]
+Reading = Callable[[], AbstractAsyncContextManager[Snapshot]]
 Changes = Callable[[Snapshot, str | None], Awaitable[Seen]]
 Listener = Callable[[Node, Sequence[Any]], Awaitable[None]]
 
@@ -95,6 +97,8 @@ class Context(Struct, frozen=True, kw_only=True):
     # What changed since a place that it gave before (None: from now on). With it, answers of open
     # routes that say what they depend on are remembered by each web process.
     changes: Changes | None = None
+    # Run once when the process serves: loads what shall be in that memory from the start.
+    make_ready: Callable[[Memory, Reading], Awaitable[None]] | None = None
     # Which of these records of the vault it still points to; the others are swept as orphans.
     persons_in_use: InUse | None = None
 

@@ -109,7 +109,7 @@ CHANGES = {
         [AvailabilityChanged(sku="lamp-2-1", availability="in_stock", sequence=1)],
     ),
     "a document lost": lambda first, unit: unit.sql(
-        "UPDATE catalog.products SET document = '{}' WHERE external_id = 'lamp-2'"
+        "UPDATE catalog.products SET document = '{\"lost\":1}' WHERE external_id = 'lamp-2'"
     ),
     "documents redrawn": lambda first, unit: unit.run(
         "catalog", redraw_documents, [Redraw(after="")]
@@ -126,6 +126,16 @@ CHANGES = {
 
 def price(sku: str, amount: str) -> dict[str, Any]:
     return variant(sku, amount)
+
+
+def shown(answer: Answer) -> Any:
+    """What an answer says; without scores: an index weighs words a little differently than SQL."""
+    if answer.status != 200:
+        return answer.json["code"]
+    said = answer.json
+    for item in said.get("items", ()):
+        item.pop("score", None)
+    return said
 
 
 async def without_memory(unit: UnitRunner, urls: Sequence[str]) -> dict[str, Answer]:
@@ -148,17 +158,15 @@ async def test_a_change_is_seen_by_all_in_time(
         for url in urls:
             if (await process.get(url)).status == 200:
                 await process.hits(url)
-    before = {url: (await second.get(url)).body for url in urls}
+    before = {url: shown(await second.get(url)) for url in urls}
     await CHANGES[what](first, unit)
     await asyncio.sleep(FRESH_S)
     now = await without_memory(unit, urls)
-    assert any(now[url].body != before[url] for url in urls), "nothing has changed"
+    assert any(shown(now[url]) != before[url] for url in urls), "nothing has changed"
     for process in two:
         for url in urls:
             answer = await process.get(url)
-            assert answer.status == now[url].status
-            if answer.status == 200:  # a problem names its trace
-                assert answer.body == now[url].body
+            assert shown(answer) == shown(now[url])
             assert answer.headers.get("etag") == now[url].headers.get("etag")
 
 
@@ -184,7 +192,7 @@ async def test_an_answer_from_memory_is_the_same_answer(two: tuple[Process, Proc
     for url in ("/v1/products/sku:lamp-3-1", *SHOPPERS):
         await first.hits(url)
         known = await first.get(url, x_request_id="mine")
-        first.memory.forget()
+        first.memory._entries.clear()
         fresh = await first.get(url, x_request_id="mine")
         assert known == fresh
         assert (await first.send("GET", url, x_request_id="mine")).body == fresh.body

@@ -47,5 +47,6 @@ CONTEXT = Context(
         ),
     ),
     changes=queries.changes,
+    make_ready=queries.make_ready,
     redrawings=(Redrawing(name="catalog.documents", handler=availability.redraw_documents),),
 )

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from typing import Literal
 from urllib.parse import quote
 
 from msgspec import Raw
@@ -137,27 +138,28 @@ async def get_search(request: Request) -> Answer:
     `category` or any attribute. Without `q` it lists everything, newest first.
     """
     query: SearchQuery = request.query
-    before = score_cursor(query.cursor) if query.cursor else None
-    words, category = queries.words_of(query.q), category_path(query.category)
-    names = facet_names(query.facets)
-    async with request.reading() as snapshot:
-        rows = await queries.search(
-            snapshot,
-            words,
-            category,
+    before, indexed = score_cursor(query.cursor) if query.cursor else (None, None)
+    found = await queries.find(
+        request.memory,
+        request.reading,
+        queries.Wanted(
+            words=queries.words_of(query.q),
+            category=category_path(query.category),
+            names=facet_names(query.facets),
+            limit=query.limit,
             before=before,
-            count_max=query.limit + 1,
-        )
-        counted = await queries.facets(snapshot, words, category, names)
-    page = rows[: query.limit]
-    request.depends = Depends(keys=frozenset(row.product_id for row in page), deep=True)
+            indexed=indexed,
+        ),
+    )
+    keys = frozenset(row.product_id for row in found.products)
+    request.depends = Depends(keys=keys, deep=True)
     more = None
-    if len(rows) > query.limit:
-        more = encode_cursor(page[-1].score_micro, page[-1].product_id)
+    if found.last is not None:
+        more = encode_cursor(*found.last, 1) if found.indexed else encode_cursor(*found.last)
     return Answer(
         body=SearchOfRaw(
-            items=[Raw(scored(row.document, row.score_micro)) for row in page],
-            facets=counted,
+            items=[Raw(scored(row.document, row.score_micro)) for row in found.products],
+            facets=found.counted,
             next=more,
         )
     )
@@ -195,12 +197,17 @@ def product_cursor(cursor: str) -> str:
     return str(product_id)
 
 
-def score_cursor(cursor: str) -> tuple[int, str]:
-    """The score and the product that a page of a search ended with."""
-    score, product_id = decode_cursor(cursor, int, str)
+def score_cursor(cursor: str) -> tuple[tuple[int, str], bool]:
+    """The score and the product that a page of a search ended with; whether the index gave it."""
+    indexed = True
+    try:
+        score, product_id, _ = decode_cursor(cursor, int, str, Literal[1])
+    except Problem:
+        indexed = False
+        score, product_id = decode_cursor(cursor, int, str)
     if not is_id(product_id, "prd") or not 0 <= score < queries.ABOVE_ALL_SCORES:
         raise broken_cursor()
-    return int(score), str(product_id)
+    return (int(score), str(product_id)), indexed
 
 
 # Partners

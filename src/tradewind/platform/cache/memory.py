@@ -15,7 +15,7 @@ import asyncio
 import time
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from msgspec import Struct
 
@@ -39,6 +39,7 @@ ENTRY_BYTES = 1_500
 COMPARISONS_MAX = 50_000
 
 Timer = Callable[[], float]
+T = TypeVar("T")
 
 
 class Change(NamedTuple):
@@ -70,6 +71,20 @@ class Depends(Struct, frozen=True):
         if change.key in self.keys or (self.deep and change.deep):
             return True
         return self.span is not None and self.span[0] <= change.key < self.span[1]
+
+
+class Trail:
+    """The deep changes since it was begun, for who keeps something that is made of everything.
+
+    Whoever has followed up some takes them out of `keys`. `broken`: some may not be in it, begin
+    anew.
+    """
+
+    __slots__ = ("broken", "keys")
+
+    def __init__(self) -> None:
+        self.broken = False
+        self.keys: set[str] = set()
 
 
 class Entry(NamedTuple):
@@ -108,6 +123,8 @@ class Memory:
         self._looks = 0
         self._oldest_mark = 0
         self._recent: deque[tuple[int, Sequence[Change]]] = deque(maxlen=LOOKS_KEPT_MAX)
+        self._trails: list[Trail] = []
+        self._companions: dict[type[Any], Any] = {}
         self._hits = metrics.REMEMBERED.labels(name, "hit")
         self._misses = metrics.REMEMBERED.labels(name, "miss")
         self._bytes = metrics.REMEMBERED_BYTES.labels(name)
@@ -133,6 +150,28 @@ class Memory:
     def is_fresh(self) -> bool:
         """Whether the last look is not too long ago."""
         return self._timer() - self._looked_at <= FRESH_S
+
+    def peek(self, key: Hashable) -> Any:
+        """What is remembered under a key, for who knows already that memory `is_fresh`."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        self._entries.move_to_end(key)
+        return entry.value
+
+    def companion(self, kind: Callable[["Memory"], T]) -> T:
+        """The one of its kind that goes with this memory; made when first asked for."""
+        found: T | None = self._companions.get(kind)  # type: ignore[call-overload]
+        if found is None:
+            found = self._companions[kind] = kind(self)  # type: ignore[index]
+        return found
+
+    def follow(self) -> Trail:
+        """What changes deeply from now on; a broken one while nothing is known."""
+        trail = Trail()
+        trail.broken = self._place is None
+        self._trails.append(trail)
+        return trail
 
     def mark(self) -> int:
         """Where memory stands before something is read; to be handed to `keep` with it."""
@@ -198,6 +237,9 @@ class Memory:
         self._spans.clear()
         self._deep.clear()
         self._recent.clear()
+        for trail in self._trails:
+            trail.broken = True
+        self._trails.clear()
         self.size = 0
         self._place = None
         self._looked_at = float("-inf")
@@ -230,6 +272,9 @@ class Memory:
                 self._oldest_mark = self._recent[0][0]
             self._recent.append((self._looks, seen.changes))
             self._end_of(seen.changes)
+            deep = [change.key for change in seen.changes if change.deep]
+            for trail in self._trails:
+                trail.keys.update(deep)
         self._place = seen.place
         self._looked_at = sent_at
         self._bytes.set(self.size)
