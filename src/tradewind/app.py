@@ -6,6 +6,7 @@ service that runs two of them does not load the libraries of the others.
 
 import asyncio
 import functools
+import gc
 import importlib
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -239,6 +240,8 @@ async def warm_up(
         memory = remembered.get(context.name)
         if context.make_ready is not None and memory is not None:
             await context.make_ready(memory, functools.partial(node.reading, context.name))
+    if node.settings.gc_freeze:
+        gc.freeze()  # what was loaded stays: the collector need not look at it
 
 
 class Prepared(Struct, frozen=True):

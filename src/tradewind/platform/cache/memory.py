@@ -34,7 +34,7 @@ PAUSE_AFTER_FAILURE_S = 0.2
 # those looks is answered and not remembered.
 LOOKS_KEPT_MAX = 64
 # What an entry costs beside its bytes: objects, places in three tables.
-ENTRY_BYTES = 1_500
+ENTRY_BYTES = 1_000
 # Comparing changes with spans is a loop: beyond this all spans go, which costs a read each.
 COMPARISONS_MAX = 50_000
 

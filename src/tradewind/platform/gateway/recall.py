@@ -38,14 +38,14 @@ class Remembered:
         self.body = response.body
         self.headers = response.headers
         self.tag = tag.decode("latin-1") if tag is not None else None
-        length = b"content-length: %d\r\n" % len(response.body)
-        self.whole = in_lines(response.headers), length + b"\r\n" + response.body
+        length = b"content-length: %d\r\n\r\n" % len(response.body)
+        self.whole = in_lines(response.headers), length
         self.unchanged = in_lines(without_body(response.headers))
 
     @property
     def size(self) -> int:
         """The bytes that it holds."""
-        return 2 * len(self.body) + 3 * len(self.whole[0])
+        return len(self.body) + 4 * len(self.whole[0])
 
     def is_known_by(self, if_none_match: bytes | None) -> bool:
         """Whether the caller has it already."""
@@ -125,13 +125,14 @@ class Recall:
         asked = trace.request_id(headers)
         asked_line = b"x-request-id: %b\r\n" % asked
         if remembered.is_known_by(headers.get(b"if-none-match")):
-            status, first, head, rest = 304, NOT_MODIFIED_LINE, remembered.unchanged, b"\r\n"
+            status, first, body = 304, NOT_MODIFIED_LINE, b""
+            head, rest = remembered.unchanged, b"\r\n"
         else:
-            status, first = 200, OK_LINE
+            status, first, body = 200, OK_LINE, remembered.body
             head, rest = remembered.whole
         endpoint.count(status).inc()
         endpoint.seconds.observe(time.perf_counter() - began)
-        return b"".join([first, in_lines(defaults), head, asked_line, limit, rest])
+        return b"".join([first, in_lines(defaults), head, asked_line, limit, rest, body])
 
 
 def target_of(scope: Mapping[str, Any]) -> bytes:

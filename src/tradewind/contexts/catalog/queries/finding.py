@@ -3,7 +3,7 @@
 Ranking in the database looks at every product that has the words: 200 to 400 ms where most of
 20,000 do. The index (`rules/index.py`) is loaded when somebody first searches and follows what the
 process remembers of changes, so it is as fresh as that. The database still reads what people type,
-once for each text, and gives the documents that memory does not hold.
+once for each word, and gives the documents that memory does not hold.
 
 Where there is no index the rows are searched as they are: while it loads, for words in a certain
 order, in a shop of more than `INDEXED_MAX` products, without a memory. That ranks a little
@@ -12,8 +12,7 @@ differently, so a page goes on where its search began: its cursor tells.
 
 import asyncio
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from msgspec import Struct
@@ -41,7 +40,7 @@ CHUNK = 100
 AWAITED_S = 5.0
 AWAITED_FOR_PLACE_S = 30.0
 REORDERED_EVERY_S = 60.0
-TREES_MAX = 10_000  # texts that were read lately, about 500 bytes each
+TREES_MAX = 10_000  # words and texts that were read, about 500 bytes each
 
 
 class Wanted(Struct, frozen=True):
@@ -93,6 +92,10 @@ async def make_ready(memory: Memory, reading: Reading) -> None:
 
 # Words as PostgreSQL reads them. It depends on nothing but the text.
 READ = f"SELECT q.words::text FROM {QUERY} q"
+READ_WORDS = """
+    SELECT websearch_to_tsquery('pg_catalog.english', w.word)::text
+      FROM unnest($1::text[]) WITH ORDINALITY w (word, place) ORDER BY w.place
+"""
 # Served by the primary key, in its order, and by variants_by_product.
 WORDINGS = """
     SELECT p.product_id, p.archived, p.category, p.categories,
@@ -101,7 +104,8 @@ WORDINGS = """
            ARRAY(SELECT a.key FROM json_each_text(p.attributes) a),
            ARRAY(SELECT a.value FROM json_each_text(p.attributes) a),
            ARRAY(SELECT w.lexeme || ' ' || array_to_string(w.weights, '')
-                   FROM unnest(p.search) w)
+                   FROM unnest(p.search) w),
+           p.document
       FROM catalog.products p
 """
 NEXT_WORDINGS = f"""
@@ -115,6 +119,17 @@ DOCUMENTS = """
 """
 
 
+class Drafted(Wording, frozen=True):
+    """What a product is found by, and what is shown of it."""
+
+    document: str
+
+    @property
+    def wording(self) -> Wording:
+        """Without the document: the index keeps it."""
+        return Wording(*(getattr(self, name) for name in Wording.__struct_fields__))
+
+
 class Finder:
     """The index of this process, and how it keeps up."""
 
@@ -126,7 +141,7 @@ class Finder:
         self._loaded_at = self._began_at = 0.0
         self._loading: asyncio.Task[None] | None = None
         self._following: asyncio.Task[None] | None = None
-        self._trees: OrderedDict[Words, wording.Tree | None] = OrderedDict()
+        self._trees: dict[str | Words, wording.Tree | None] = {}
 
     async def begin(self, reading: Reading) -> None:
         """Make the index before anybody asks."""
@@ -195,9 +210,11 @@ class Finder:
         try:
             trail, index, after = self._memory.follow(), Index(), ""
             while True:
+                mark = self._memory.mark()
                 async with reading() as snapshot:
-                    rows = await snapshot.fetch(NEXT_WORDINGS, after, CHUNK, into=Wording)
-                index.fill(rows)
+                    rows = await snapshot.fetch(NEXT_WORDINGS, after, CHUNK, into=Drafted)
+                index.fill(row.wording for row in rows)
+                self._keep(((row.product_id, row.document) for row in rows), mark=mark)
                 if len(index) > INDEXED_MAX:
                     self._too_large = True
                     return
@@ -222,9 +239,9 @@ class Finder:
                 keys = sorted(trail.keys)[:CHUNK]
                 trail.keys.difference_update(keys)  # first: one may change again meanwhile
                 async with reading() as snapshot:
-                    rows = await snapshot.fetch(THESE_WORDINGS, keys, into=Wording)
+                    rows = await snapshot.fetch(THESE_WORDINGS, keys, into=Drafted)
                 for row in rows:
-                    index.put(row)
+                    index.put(row.wording)
         except Exception as fault:
             logger.warning("search.not_followed", fault=repr(fault)[:300])
             trail.broken = True
@@ -233,16 +250,31 @@ class Finder:
 
     async def _tree(self, reading: Reading, words: Words) -> wording.Tree | None:
         """What was typed, as a tree. Raises `NotPlain`."""
-        if words in self._trees:
-            self._trees.move_to_end(words)
+        plain = wording.plain_words(words.whole)
+        if plain is None:
+            if words not in self._trees:
+                async with reading() as snapshot:
+                    args = words.whole, words.head, words.prefix
+                    text = await snapshot.fetch_value(READ, *args)
+                tree = wording.read(text)
+                self._remember(words, tree)
+                return tree
             return self._trees[words]
-        async with reading() as snapshot:
-            text = await snapshot.fetch_value(READ, words.whole, words.head, words.prefix)
-        tree = wording.read(text)
-        self._trees[words] = tree
-        if len(self._trees) > TREES_MAX:
-            self._trees.popitem(last=False)
-        return tree
+        known = {word: self._trees[word] for word in plain if word in self._trees}
+        unread = [word for word in plain if word not in known]
+        if unread:
+            async with reading() as snapshot:
+                rows = await snapshot.fetch_values(READ_WORDS, unread)
+            for word, text in zip(unread, rows, strict=True):
+                known[word] = wording.read(text)
+                self._remember(word, known[word])
+        return wording.unfinished([known[word] for word in plain], words.prefix.removesuffix(":*"))
+
+    def _remember(self, text: str | Words, tree: wording.Tree | None) -> None:
+        """Whatever is forgotten is read once more."""
+        if len(self._trees) >= TREES_MAX:
+            self._trees.clear()
+        self._trees[text] = tree
 
     async def _documents(self, reading: Reading, hits: Sequence[Hit]) -> list[FoundProduct]:
         """What shoppers see of the products found. One that was archived meanwhile is left out."""
@@ -253,13 +285,16 @@ class Finder:
             mark = memory.mark()
             async with reading() as snapshot:
                 rows = await snapshot.fetch(DOCUMENTS, missing, into=Drawn)
-            for row in rows:
-                key, size = ("document", row.product_id), len(row.document)
-                depends = Depends(keys=frozenset((row.product_id,)))
-                memory.keep(key, row.document, size, depends, mark=mark)
-                known[row.product_id] = row.document
+            known.update({row.product_id: row.document for row in rows})
+            self._keep(((row.product_id, row.document) for row in rows), mark=mark)
         return [
             FoundProduct(hit.product_id, hit.level * STEP_MICRO, document)
             for hit in hits
             if (document := known[hit.product_id]) is not None
         ]
+
+    def _keep(self, documents: Iterable[tuple[str, str]], *, mark: int) -> None:
+        """Remember documents, read after the mark."""
+        for product_id, document in documents:
+            depends = Depends(keys=frozenset((product_id,)))
+            self._memory.keep(("document", product_id), document, len(document), depends, mark=mark)

@@ -395,12 +395,8 @@ def merged(left: Found, right: Found) -> Found:
 
 
 def places_in(products: int) -> Iterator[int]:
-    """The places of the bits, from the highest."""
-    bits = products.to_bytes((products.bit_length() + 7) // 8, "little")
-    for byte in range(len(bits) - 1, -1, -1):
-        value = bits[byte]
-        if value:
-            first = byte << 3
-            for bit in range(7, -1, -1):
-                if value >> bit & 1:
-                    yield first + bit
+    """The places of the bits, from the highest. Who asks takes a page of them."""
+    while products:
+        place = products.bit_length() - 1
+        products ^= 1 << place
+        yield place

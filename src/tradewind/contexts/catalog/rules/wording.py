@@ -5,10 +5,14 @@ PostgreSQL reads what people type and stems it, and writes down what it made of 
 """
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 TOKEN = re.compile(r"\s*(?:('(?:[^'\\]|''|\\.)*')((?::[*A-D]+)?)|(<(?:-|\d+)>)|([&|!()]))")
 ESCAPED = re.compile(r"''|\\(.)")
+# A text of such words alone means each of them; anything else is read by the database as a whole.
+PLAIN = re.compile(r"\s*[A-Za-z]+(?:\s+[A-Za-z]+)*\s*")
+OR = "or"
 # Words of one search; a text field takes 200 characters.
 DEPTH_MAX = 200
 
@@ -33,6 +37,34 @@ class Node(NamedTuple):
 
 
 Tree = Word | Node
+
+
+def plain_words(text: str) -> list[str] | None:
+    """The words of a text in which all must occur; None where it may mean something else."""
+    if PLAIN.fullmatch(text) is None:
+        return None
+    words = text.lower().split()
+    return None if OR in words else words
+
+
+def unfinished(trees: Sequence[Tree | None], prefix: str) -> Tree | None:
+    """All of the words, or all but the last one and what begins so. Words that are everywhere (the,
+    of) have no tree and do not count.
+    """
+    whole = all_of(trees)
+    if not prefix:
+        return whole
+    begun = all_of([*trees[:-1], Word(prefix, True)])
+    return begun if whole is None or begun is None else Node("|", whole, begun)
+
+
+def all_of(trees: Sequence[Tree | None]) -> Tree | None:
+    """Joined by and."""
+    joined: Tree | None = None
+    for tree in trees:
+        if tree is not None:
+            joined = tree if joined is None else Node("&", joined, tree)
+    return joined
 
 
 def read(text: str) -> Tree | None:
