@@ -70,26 +70,28 @@ async def ask(shop: Shop, method: str, path: str, body: bytes | None = None, kin
     return await asyncio.to_thread(shop.ask, method, path, body, kind)
 
 
+class Asking(Struct, frozen=True):
+    """What readers ask for: targets in an order, from so many connections; what they note."""
+
+    targets: Sequence[str]
+    order: "array[int]"
+    connections: int
+    state: str = "none"
+
+
 async def read_with(
-    port: int,
-    targets: Sequence[str],
-    order: "array[int]",
-    window: Window,
-    folder: Path,
-    shop: Shop,
-    connections: int,
-    state: str,
-    bare: "BareRoute | None" = None,
+    shop: Shop, asking: Asking, window: Window, *, folder: Path, bare: "BareRoute | None" = None
 ) -> Run:
-    """Have the readers ask for these targets in this order."""
+    """Have readers ask the shop, or the bare route, in a window."""
     tiers = shop.tiers()
+    port = bare.port if bare else shop.port
     with tempfile.TemporaryDirectory(dir=folder) as name:
         place = Path(name)
-        (place / "targets").write_text("\n".join(targets))
-        (place / "order").write_bytes(order.tobytes())
+        (place / "targets").write_text("\n".join(asking.targets))
+        (place / "order").write_bytes(asking.order.tobytes())
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "benchmarks.reading", "--port", str(port)),
-            *("--connections", str(connections), "--state", state),
+            *("--connections", str(asking.connections), "--state", asking.state),
             *("--begin", str(window.begin), "--end", str(window.end)),
             *("--targets", str(place / "targets"), "--order", str(place / "order")),
             *("--record", str(place / "record")),

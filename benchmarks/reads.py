@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import accumulate
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import asyncpg
@@ -26,12 +27,12 @@ from msgspec import Struct
 from rich.console import Console
 
 from benchmarks import machine, report, wares
-from benchmarks.beside import BareRoute, Beside, Window, ask, read_with
+from benchmarks.beside import Asking, BareRoute, Beside, Run, Window, ask, read_with
 from benchmarks.measure import caught_up, check_invariants, percentile
 from benchmarks.reading import Record
 from benchmarks.report import Book
 from benchmarks.shop import BenchmarkFailed, Shop, running
-from benchmarks.staleness import STALE_S_MAX, ages
+from benchmarks.staleness import STALE_S_MAX, Ages, ages
 from tradewind.checks.provider import ProviderSilent
 from tradewind.platform.database.embedded import EmbeddedDatabaseError
 
@@ -121,13 +122,11 @@ class Reads:
             for number in range(self.options.runs):
                 if "detail" in self.options.parts:
                     shows = [[product["id"]] for product in catalog.products]
-                    await self.beside_bare(
-                        "detail", catalog, catalog.details, shows, bare, number, "version"
-                    )
+                    asking = self.asking(catalog.details, number, "version")
+                    await self.with_company("detail", catalog, asking, bare=bare, shows=shows)
                 if "list" in self.options.parts:
-                    await self.beside_bare(
-                        "list", catalog, list(catalog.pages), [], bare, number, "body"
-                    )
+                    asking = self.asking(catalog.pages, number, "body")
+                    await self.with_company("list", catalog, asking, bare=bare, shows=())
         if "search" in self.options.parts:
             await self.fill()
             for number in range(self.options.runs):
@@ -137,70 +136,62 @@ class Reads:
         """The next window, as soon as everything is warm."""
         return Window.soon(self.options.warm_s, self.options.seconds)
 
-    async def beside_bare(
+    def asking(self, targets: Sequence[str], number: int, state: str) -> Asking:
+        """The popular ones more often; other ones in each round."""
+        order = zipf(len(targets), DRAWN, number)
+        return Asking(targets, order, self.options.connections, state)
+
+    async def with_company(
         self,
         part: str,
         catalog: Catalog,
-        targets: list[str],
-        shows: Sequence[Sequence[str]],
+        asking: Asking,
+        *,
         bare: BareRoute,
-        number: int,
-        state: str,
+        shows: Sequence[Sequence[str]],
     ) -> None:
         """The bare route, the platform with company, the bare route again."""
-        order = zipf(len(targets), DRAWN, number)
-        connections = self.options.connections
-        partner = []
-        rates = []
-        for which in ("before", "between", "after"):
-            window = self.window()
-            if which != "between":
-                run = await read_with(
-                    bare.port,
-                    targets,
-                    order,
-                    window,
-                    self.folder,
-                    self.shop,
-                    connections,
-                    "none",
-                    bare,
-                )
-                partner.append(run)
-                continue
-            async with Beside(
-                self.shop, catalog.products, self.options.orders_per_s, window, number
-            ) as beside:
-                run = await read_with(
-                    self.shop.port,
-                    targets,
-                    order,
-                    window,
-                    self.folder,
-                    self.shop,
-                    connections,
-                    state,
-                )
-            rates.append(run)
-        ours = rates[0]
+        plain = msgspec.structs.replace(asking, state="none")
+        partner = [await self.read(plain, self.window(), bare=bare)]
+        window = self.window()
+        rate, seed = self.options.orders_per_s, sum(asking.order[:10])
+        async with Beside(self.shop, catalog.products, rate, window, seed) as beside:
+            ours = await self.read(asking, window)
+        partner.append(await self.read(plain, self.window(), bare=bare))
         found = ages(ours.record, shows, beside.changes)
         if found.stale:
             raise BenchmarkFailed(
                 f"{found.stale} of {found.compared} answers were older than {STALE_S_MAX:g} s, "
                 f"the oldest {found.oldest_s:.2f} s."
             )
-        if ours.read.odd or ours.read.lost or beside.odd:
-            raise BenchmarkFailed(
-                f"{ours.read.odd} odd answers, {ours.read.lost} lost, orders: {beside.odd}"
-            )
+        if beside.odd:
+            raise BenchmarkFailed(f"Orders were answered otherwise than 201 or 202: {beside.odd}")
         await caught_up(self.connection, window.end)
         await check_invariants(self.shop)
+        self.note_company(part, ours, partner, beside=beside, found=found)
+
+    async def read(self, asking: Asking, window: Window, *, bare: BareRoute | None = None) -> Run:
+        """A window of reads. Raises `BenchmarkFailed` where one was not answered 200."""
+        run = await read_with(self.shop, asking, window, folder=self.folder, bare=bare)
+        if run.read.odd or run.read.lost:
+            raise BenchmarkFailed(f"{run.read.odd} odd answers, {run.read.lost} lost.")
+        return run
+
+    def note_company(
+        self, part: str, ours: Run, partner: Sequence[Run], *, beside: Beside, found: Ages
+    ) -> None:
+        """The figures of a round; those of the platform are compared with the bare route."""
         note = self.book.note
-        bare_rate = sum(run.per_s for run in partner) / len(partner)
-        bare_us = sum(run.cpu_us("bare") for run in partner) / len(partner)
-        note(f"{part}.bare", "reads/s", bare_rate)
+        bare_per_s = mean(run.per_s for run in partner)
+        bare_us = mean(run.cpu_us("bare") for run in partner)
+        note(f"{part}.bare", "reads/s", bare_per_s)
         note(f"{part}.bare.cpu", "us/read", bare_us)
-        note(f"{part}.reads", "reads/s", ours.per_s, a=bare_rate)
+        note(
+            f"{part}.bare.cpu.others",
+            "% of machine",
+            mean(r.used.others_share for r in partner) * 100,
+        )
+        note(f"{part}.reads", "reads/s", ours.per_s, a=bare_per_s)
         for share in (50, 95, 99):
             note(f"{part}.p{share}", "ms", percentile(ours.took_ms, share / 100))
         note(f"{part}.stalest", "ms", found.oldest_s * 1000)
@@ -210,11 +201,9 @@ class Reads:
         note(f"{part}.cpu.web", "us/read", ours.cpu_us("web"), a=bare_us)
         for tier in ("postgres", "simulator", "supervisor", "load"):
             note(f"{part}.cpu.{tier}", "us/read", ours.cpu_us(tier))
-        note(
-            f"{part}.load_busy", "% of a core", ours.used.tiers["load"] / ours.used.elapsed_s * 100
-        )
+        busy = ours.used.tiers["load"] / ours.used.elapsed_s
+        note(f"{part}.load_busy", "% of a core", busy * 100)
         note(f"{part}.cpu.others", "% of machine", ours.used.others_share * 100)
-        note(f"{part}.bare.cpu.others", "% of machine", partner[0].used.others_share * 100)
 
     async def fill(self) -> None:
         """Put 20,000 more products on the shelf."""
@@ -229,18 +218,9 @@ class Reads:
         """Searches, most of them frequent ones."""
         drawn = wares.queries(self.vocabulary, number, SEARCHES_DRAWN)
         distinct, order = wares.numbered(drawn)
-        run = await read_with(
-            self.shop.port,
-            [query.target for query in distinct],
-            array("I", order),
-            self.window(),
-            self.folder,
-            self.shop,
-            self.options.searching,
-            "none",
-        )
-        if run.read.odd or run.read.lost:
-            raise BenchmarkFailed(f"{run.read.odd} odd answers, {run.read.lost} lost")
+        targets = [query.target for query in distinct]
+        asking = Asking(targets, array("I", order), self.options.searching)
+        run = await self.read(asking, self.window())
         await check_invariants(self.shop)
         note = self.book.note
         note("search.searches", "searches/s", run.per_s)

@@ -22,7 +22,7 @@ from tradewind.contexts.catalog.queries.products import QUERY, Words
 from tradewind.contexts.catalog.rules import wording
 from tradewind.contexts.catalog.rules.index import STEP_MICRO, Hit, Index, Wording
 from tradewind.contexts.catalog.tables import Drawn, FacetValue, FoundProduct
-from tradewind.platform.cache.memory import Depends, Memory, Trail
+from tradewind.platform.cache.memory import PAUSE_AFTER_FAILURE_S, Depends, Memory, Trail
 from tradewind.platform.database.transaction import Snapshot
 from tradewind.platform.telemetry import logs
 
@@ -177,7 +177,10 @@ class Finder:
     async def _fresh_index(self, reading: Reading, *, patient: bool) -> Index | None:
         """The index as it now is; None where there is none, yet or at all."""
         if not await self._memory.fresh():
-            return None
+            if patient:  # the look failed; there is another one after a pause
+                await asyncio.sleep(2 * PAUSE_AFTER_FAILURE_S)
+            if not patient or not await self._memory.fresh():
+                return None
         if self._trail.broken:
             self._index = None
         patience_s = AWAITED_FOR_PLACE_S if patient else AWAITED_S
