@@ -170,8 +170,14 @@ class Memory:
         """What changes deeply from now on; a broken one while nothing is known."""
         trail = Trail()
         trail.broken = self._place is None
-        self._trails.append(trail)
+        if not trail.broken:
+            self._trails.append(trail)
         return trail
+
+    def unfollow(self, trail: Trail) -> None:
+        """Nobody needs this one any more."""
+        if trail in self._trails:
+            self._trails.remove(trail)
 
     def mark(self) -> int:
         """Where memory stands before something is read; to be handed to `keep` with it."""

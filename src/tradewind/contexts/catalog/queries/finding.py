@@ -210,8 +210,8 @@ class Finder:
 
     async def _load(self, reading: Reading) -> None:
         """Make the index from the rows."""
+        trail, index, after = self._memory.follow(), Index(), ""
         try:
-            trail, index, after = self._memory.follow(), Index(), ""
             while True:
                 mark = self._memory.mark()
                 async with reading() as snapshot:
@@ -227,11 +227,12 @@ class Finder:
             for _ in index.settle():
                 await asyncio.sleep(0)
             if not trail.broken:
-                self._index, self._trail = index, trail
+                self._index, self._trail, trail = index, trail, self._trail
                 self._loaded_at = time.monotonic()
         except Exception as fault:
             logger.warning("search.not_loaded", fault=repr(fault)[:300])
         finally:
+            self._memory.unfollow(trail)
             self._loading = None
 
     async def _follow_up(self, reading: Reading) -> None:
