@@ -113,7 +113,10 @@ class Memory:
         self._timer = timer
         self._closed = closed
         self._entries: OrderedDict[Hashable, Entry] = OrderedDict()
+        # Answers of one key are found by it. Those of many are looked through when something
+        # changes, which is rare: noting each under twenty keys would cost more than most answers.
         self._of_key: dict[str, set[Hashable]] = {}
+        self._of_many: dict[Hashable, frozenset[str]] = {}
         self._spans: dict[Hashable, tuple[str, str]] = {}
         self._deep: set[Hashable] = set()
         self._place: str | None = None
@@ -197,8 +200,11 @@ class Memory:
         self._drop(key)
         self._entries[key] = Entry(value, size, depends)
         self.size += size
-        for name in depends.keys:
+        if len(depends.keys) == 1:
+            (name,) = depends.keys
             self._of_key.setdefault(name, set()).add(key)
+        elif depends.keys:
+            self._of_many[key] = depends.keys
         if depends.span is not None:
             self._spans[key] = depends.span
         if depends.deep:
@@ -240,6 +246,7 @@ class Memory:
         """Believe nothing that was remembered, nor what is being read now."""
         self._entries.clear()
         self._of_key.clear()
+        self._of_many.clear()
         self._spans.clear()
         self._deep.clear()
         self._recent.clear()
@@ -295,8 +302,10 @@ class Memory:
             for entry, (first, before) in self._spans.items():
                 if any(first <= key < before for key in keys):
                     ended.add(entry)
-        for change in changes:
-            ended.update(self._of_key.get(change.key, ()))
+        changed = {change.key for change in changes}
+        for name in changed:
+            ended.update(self._of_key.get(name, ()))
+        ended.update([e for e, keys in self._of_many.items() if not changed.isdisjoint(keys)])
         if any(change.deep for change in changes):
             ended |= self._deep
         self._drop_all(ended)
@@ -310,11 +319,12 @@ class Memory:
         if entry is None:
             return
         self.size -= entry.size
-        for name in entry.depends.keys:
-            holders = self._of_key.get(name)
-            if holders is not None:
-                holders.discard(key)
-                if not holders:
-                    del self._of_key[name]
+        if self._of_many.pop(key, None) is None:
+            for name in entry.depends.keys:
+                holders = self._of_key.get(name)
+                if holders is not None:
+                    holders.discard(key)
+                    if not holders:
+                        del self._of_key[name]
         self._spans.pop(key, None)
         self._deep.discard(key)

@@ -261,11 +261,15 @@ class Index:
         ids = self.ids
         late = products & self._late
         orderly = products ^ late
+        if before is not None:
+            orderly &= (1 << bisect_left(self._order, before)) - 1
+        if not late:
+            for place in places_in(orderly):
+                yield ids[place]
+            return
         waiting = sorted(
             ids[place] for place in places_in(late) if before is None or ids[place] < before
         )
-        if before is not None:
-            orderly &= (1 << bisect_left(self._order, before)) - 1
         for place in places_in(orderly):
             product_id = ids[place]
             while waiting and waiting[-1] > product_id:
