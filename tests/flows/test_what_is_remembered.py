@@ -124,3 +124,24 @@ async def test_a_row_that_somebody_else_changed_is_read(shop: Shop) -> None:
     await execute(shop, "UPDATE inventory.stock SET reserved = 1 WHERE sku_key = 'CHANGED'")
     assert (await shop.place(("changed", 8))).status == 201
     assert (await shop.place(("changed", 1))).status == 409
+
+
+async def test_an_order_has_the_price_that_is_there(shop: Shop) -> None:
+    """Offers are remembered; the statement that places an order proves that they are still so."""
+    await shop.given_product("priced", on_hand=9)
+    before = (await shop.place(("priced", 1))).json
+    await shop.place(("priced", 1))
+    await execute(
+        shop, "UPDATE orders.offers SET unit_price_e4 = 2 * unit_price_e4 WHERE sku_key = 'PRICED'"
+    )
+    after = (await shop.place(("priced", 1))).json
+    paid = [float(order["totals"]["total"]["amount"]) for order in (before, after)]
+    assert paid[1] == 2 * paid[0]
+    await execute(shop, "DELETE FROM orders.offers WHERE sku_key = 'PRICED'")
+    assert (await shop.place(("priced", 1))).json["code"] == "unknown_sku"
+    await execute(
+        shop,
+        "INSERT INTO orders.offers (sku_key, currency, sku, product_id, title, unit_price_e4,"
+        " version) VALUES ('PRICED', 'GBP', 'priced', 'prd', 'Priced', 10000, 1)",
+    )
+    assert (await shop.place(("priced", 1))).status == 201

@@ -43,12 +43,22 @@ from tradewind.platform.database.transaction import Transaction
 
 encode = msgspec.json.Encoder().encode
 SWEPT_AT_ONCE_MAX = 500
+OFFERS_OF = "orders.offers"  # what the offers of a sku are remembered as
 ORDER = "orders.order"  # what `OrderWithLines` are remembered as
 
 # Served by the primary key.
 OFFERS = """
     SELECT sku_key, currency, sku, title, unit_price_e4
       FROM orders.offers WHERE sku_key = ANY($1::text[])
+"""
+# Served by the primary key. The offers that are as they were remembered: seen by the same statement
+# that inserts the orders.
+SAME_OFFERS = """
+    SELECT 1 FROM orders.offers o
+      JOIN unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[])
+           AS k (sku_key, currency, sku, title, unit_price_e4)
+        ON o.sku_key = k.sku_key AND o.currency = k.currency
+     WHERE o.sku = k.sku AND o.title = k.title AND o.unit_price_e4 = k.unit_price_e4
 """
 # Served by orders_by_external_id.
 EXTERNAL_IDS = """
@@ -83,8 +93,53 @@ INSERT_BASKETS = """
 async def place_orders(tx: Transaction, commands: Sequence[PlaceOrder]) -> Decision:
     """Take baskets as orders, priced now. Safe to repeat: the order id came with the command."""
     keys = sorted({line.sku.upper() for c in commands for line in c.lines})
-    offers = Offers(await tx.fetch(OFFERS, keys, into=OfferRow))
     taken = await external_ids(tx, commands)
+    known = tx.recall(OFFERS_OF, keys)
+    rows = [row for rows in known.values() for row in rows]
+    if unknown := [key for key in keys if key not in known]:
+        rows += await read_offers(tx, unknown)
+    placed, outcomes = price(tx, commands, Offers(rows), set(taken))
+    if known and len(placed) < len(commands):
+        # Nobody is refused by what is only known: perhaps it is sold by now.
+        tx.unrecall(OFFERS_OF)
+        known = {}
+        rows = await read_offers(tx, keys)
+        placed, outcomes = price(tx, commands, Offers(rows), set(taken))
+    if known:
+        same = [row for rows in known.values() for row in rows]
+        tx.write(
+            SAME_OFFERS,
+            [row.sku_key for row in same],
+            [row.currency for row in same],
+            [row.sku for row in same],
+            [row.title for row in same],
+            [row.unit_price_e4 for row in same],
+            expect=len(same),
+        )
+        tx.vouch(OFFERS_OF, known)
+    if placed:
+        insert(tx, placed)
+    return Decision(
+        events=[event for _, event in placed],
+        outcomes=outcomes,
+        causes={c.order_id: f"request of {c.credential or 'a guest'}" for c, _ in placed},
+    )
+
+
+async def read_offers(tx: Transaction, keys: Sequence[str]) -> list[OfferRow]:
+    """The offers of these skus, remembered until one of them is another."""
+    rows = await tx.fetch(OFFERS, keys, into=OfferRow)
+    found: dict[str, list[OfferRow]] = {}
+    for row in rows:
+        found.setdefault(row.sku_key, []).append(row)
+    tx.remember(OFFERS_OF, found)
+    return rows
+
+
+def price(
+    tx: Transaction, commands: Sequence[PlaceOrder], offers: Offers, taken: set[str]
+) -> tuple[list[tuple[PlaceOrder, OrderPlaced]], list[Pending | Problem]]:
+    """The orders that these baskets become, and an outcome for each."""
     placed: list[tuple[PlaceOrder, OrderPlaced]] = []
     outcomes: list[Pending | Problem] = []
     for command in commands:
@@ -98,13 +153,7 @@ async def place_orders(tx: Transaction, commands: Sequence[PlaceOrder]) -> Decis
             taken.add(name)
         placed.append((command, result))
         outcomes.append(Pending(command.order_id))
-    if placed:
-        insert(tx, placed)
-    return Decision(
-        events=[event for _, event in placed],
-        outcomes=outcomes,
-        causes={c.order_id: f"request of {c.credential or 'a guest'}" for c, _ in placed},
-    )
+    return placed, outcomes
 
 
 async def external_ids(tx: Transaction, commands: Sequence[PlaceOrder]) -> set[str]:
@@ -398,6 +447,7 @@ async def copy_offers(tx: Transaction, events: Sequence[ProductChanged]) -> Deci
     tx.write(DELETE_OFFERS, list(newest), [row[0] for row in rows], [row[1] for row in rows])
     if rows:
         tx.write(UPSERT_OFFERS, *map(list, zip(*rows, strict=True)))
+    tx.remember(OFFERS_OF, dict.fromkeys(row[0] for row in rows))
     return Decision()
 
 

@@ -166,6 +166,8 @@ class Transaction(Snapshot):
     def write(self, sql: str, *args: Any, expect: int | None = None, guard: str = "expect") -> None:
         """Queue one INSERT, UPDATE or DELETE; with `expect`, exactly that many rows must be hit.
 
+        A SELECT with `expect` is queued to prove what was recalled.
+
         Parameters are numbered from $1 in every statement; columns come as arrays and are joined
         by ``unnest``, so that a batch is one statement whatever its size.
         """
@@ -228,7 +230,7 @@ def compose(
         text = PARAMETER.sub(partial(renumbered, shift), sql)
         if guarded_by:
             guard += 1
-            if " RETURNING " not in text:
+            if " RETURNING " not in text and not text.startswith("SELECT "):
                 text += " RETURNING 1"
             guards.append(f"bus.{guarded_by}(${guard}, (SELECT count(*) FROM w{index}))")
         parts.append(f"w{index} AS ({text})")
