@@ -41,3 +41,4 @@ class Settled(Struct, frozen=True):
     body: bytes
     headers: Mapping[str, str]
     replayed: bool = False
+    shown: Any = None  # what `body` was encoded from, where this process did so; shared

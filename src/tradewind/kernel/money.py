@@ -7,6 +7,7 @@ an order's total is the sum of its rounded lines, so it always equals what a rea
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -25,6 +26,10 @@ E4_DIGITS = 4
 AMOUNT_MINOR_MAX = 10**15
 # What a text may say, at any scale: below a bigint, also in ten-thousandths.
 SCALED_MAX = 10**18
+
+
+# Prices, and sums of nothing, come again and again.
+AMOUNTS_REMEMBERED = 4_096
 
 
 class Amount(Struct, frozen=True, forbid_unknown_fields=True):
@@ -83,11 +88,13 @@ def format_e4(unit_price_e4: int, currency: str) -> str:
     return f"{whole}.{fraction}" if fraction else whole
 
 
+@lru_cache(maxsize=AMOUNTS_REMEMBERED)
 def wire(amount_minor: int, currency: str) -> Amount:
     """Minor units as they go on the wire."""
     return Amount(amount=format_minor(amount_minor, currency), currency=currency)
 
 
+@lru_cache(maxsize=AMOUNTS_REMEMBERED)
 def wire_e4(unit_price_e4: int, currency: str) -> Amount:
     """A unit price as it goes on the wire."""
     return Amount(amount=format_e4(unit_price_e4, currency), currency=currency)

@@ -1,5 +1,6 @@
 """The HTTP face of orders."""
 
+import copy
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -177,15 +178,14 @@ async def not_yet(request: Request, order_id: str) -> Answer:
         raise OutcomeUnknown
     shown = await fill(request, *found)
     shown.order_token = request.node.secrets.order_token(order_id)
-    headers = {"location": f"/v1/orders/{order_id}", **applied(request)}
-    return Answer(status=202, body=shown, headers=headers)
+    location = {"location": f"/v1/orders/{order_id}"}
+    return Answer(status=202, body=shown, headers=location | applied(request))
 
 
 def applied(request: Request) -> dict[str, str]:
     """Preference-Applied, where the client preferred something."""
-    if request.prefer_wait_s is None:
-        return {}
-    return {"preference-applied": f"wait={request.prefer_wait_s:g}"}
+    wait_s = request.prefer_wait_s
+    return {} if wait_s is None else {"preference-applied": f"wait={wait_s:g}"}
 
 
 async def finish(
@@ -198,7 +198,7 @@ async def finish(
         if isinstance(order_id := document.get("order_id"), str):
             document["order_token"] = request.node.secrets.order_token(order_id)
         return Settled(answer.status, encode(document), headers, answer.replayed)
-    shown = decode_view(answer.body)
+    shown: OrderView = copy.copy(answer.shown) if answer.shown else decode_view(answer.body)
     assert shown.email is not None
     if personal is None:
         personal = (await request.node.vault.open([shown.email]))[shown.email]

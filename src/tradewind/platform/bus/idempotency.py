@@ -101,7 +101,8 @@ def fixed(answer: Answer | Problem, *, trace_id: str | None = None) -> Settled:
     body = answer.body if isinstance(answer.body, bytes) else b""
     if answer.body is not None and not isinstance(answer.body, bytes):
         body = encode_body(answer.body)
-    return Settled(answer.status, body, {"content-type": answer.media_type, **answer.headers})
+    headers = {"content-type": answer.media_type, **answer.headers}
+    return Settled(answer.status, body, headers, shown=answer.body)
 
 
 KEEP = """
