@@ -242,5 +242,7 @@ class Shop(Storefront):
         return self.application.node
 
     async def until_idle(self) -> None:
-        """Wait until the bus has come to rest."""
+        """Wait until the bus has come to rest, and shoppers are answered as the rows now are."""
         assert await self.node.idle(IDLE_WITHIN_S), "the bus does not come to rest"
+        for memory in self.application.memories.values():
+            await memory.look_now()

@@ -107,7 +107,8 @@ class Application:
         self._fingerprints = Fingerprints(node.secrets)
         self._deadlines = Deadlines(node.settings.body_timeout_s)
         self._cors = Cors(node.settings.cors_origins)
-        self._recall = Recall(memories or {}, limits, cors=bool(self._cors.origins))
+        self.memories = memories or {}
+        self._recall = Recall(self.memories, limits, cors=bool(self._cors.origins))
         self.at_once = self._recall.at_once
         methods = sorted({endpoint.route.method for endpoint in endpoints})
         self._tables = {
