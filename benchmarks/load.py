@@ -25,7 +25,7 @@ from msgspec import Struct
 from tradewind.supervisor.processes import allow_many_files
 
 PRODUCTS = 1_000
-THIRD = PRODUCTS // 3
+SKU_DIGITS = 4
 # After the window: connections still in flight may take this long, as long as the server waits.
 LAST_ANSWERS_TIMEOUT_S = 15
 REFUSED_PAUSE_S = 0.05
@@ -64,9 +64,20 @@ class Counted(Struct, frozen=True):
 class Load:
     """All connections of this process, and what they saw."""
 
-    def __init__(self, host: str, port: int, window: Window) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        window: Window,
+        *,
+        products: int = PRODUCTS,
+        sku_digits: int = SKU_DIGITS,
+    ) -> None:
         self.window = window
-        body_length = len(BODY % (b"x" * 16, 1, 1, 1))
+        self._products = products
+        self._third = products // 3
+        self._body = BODY.replace(b"%04d", b"%%0%dd" % sku_digits)
+        body_length = len(self._body % (b"x" * 16, 1, 1, 1))
         self._request = (
             HEAD.replace("%s", f"{host}:{port}") % body_length
         ).encode() + b"%s\r\n\r\n%s"
@@ -90,12 +101,12 @@ class Load:
         """An order that was never sent before, by somebody who never ordered before."""
         self._number += 1
         name = b"%s%08x" % (self._session, self._number)
-        chance = random.random
-        body = BODY % (
+        chance, third = random.random, self._third
+        body = self._body % (
             name,
-            1 + int(chance() * THIRD),
-            1 + THIRD + int(chance() * THIRD),
-            1 + 2 * THIRD + int(chance() * (PRODUCTS - 2 * THIRD)),
+            1 + int(chance() * third),
+            1 + third + int(chance() * third),
+            1 + 2 * third + int(chance() * (self._products - 2 * third)),
         )
         return self._request % (name, body)
 
@@ -180,10 +191,10 @@ def content_length(head: bytes) -> int:
     return int(head[at + 16 : end if end > 0 else None])
 
 
-async def run(host: str, port: int, connections: int, window: Window, latencies: Path) -> Counted:
-    """Send orders until the window has passed."""
+async def run(load: Load, host: str, port: int, connections: int, latencies: Path) -> Counted:
+    """Send requests until the window has passed."""
     loop = asyncio.get_running_loop()
-    load = Load(host, port, window)
+    window = load.window
     loop.set_exception_handler(load.failed)
     marks: list[float] = []
     for at in (window.begin, window.end):
@@ -218,10 +229,9 @@ def own_cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def main() -> None:
-    """Read the arguments, run, print the count."""
-    allow_many_files()
-    parser = argparse.ArgumentParser(description=__doc__)
+def arguments(description: str | None) -> argparse.ArgumentParser:
+    """What every generator of this kind is told."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--connections", type=int, required=True)
@@ -229,13 +239,28 @@ def main() -> None:
     parser.add_argument("--end", type=float, required=True)
     parser.add_argument("--until", type=float, required=True)
     parser.add_argument("--latencies", type=Path, required=True, help="file of doubles, seconds")
+    return parser
+
+
+def run_and_print(load: Load, given: argparse.Namespace) -> None:
+    """Run, print the count."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        counted = runner.run(run(load, given.host, given.port, given.connections, given.latencies))
+    print(json.dumps(msgspec.to_builtins(counted)))
+
+
+def main() -> None:
+    """Read the arguments, run, print the count."""
+    allow_many_files()
+    parser = arguments(__doc__)
+    parser.add_argument("--products", type=int, default=PRODUCTS, help="that are ordered from")
+    parser.add_argument("--sku-digits", type=int, default=SKU_DIGITS, help="behind the B")
     given = parser.parse_args()
     window = Window(given.begin, given.end, given.until)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        counted = runner.run(
-            run(given.host, given.port, given.connections, window, given.latencies)
-        )
-    print(json.dumps(msgspec.to_builtins(counted)))
+    load = Load(
+        given.host, given.port, window, products=given.products, sku_digits=given.sku_digits
+    )
+    run_and_print(load, given)
 
 
 if __name__ == "__main__":

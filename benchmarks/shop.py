@@ -140,8 +140,8 @@ def product(number: int) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def running(home: Path, *, workers: int) -> AsyncIterator[Shop]:
-    """A platform with products on the shelf, until the block ends."""
+async def running(home: Path, *, workers: int, products: bool = True) -> AsyncIterator[Shop]:
+    """A platform, unless told otherwise with products on the shelf, until the block ends."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
     ours = {name: value for name, value in os.environ.items() if not name.startswith("TRADEWIND_")}
@@ -166,7 +166,8 @@ async def running(home: Path, *, workers: int) -> AsyncIterator[Shop]:
     shop = Shop(home, port, supervisor)
     try:
         await shop.until_ready()
-        await shop.import_products()
+        if products:
+            await shop.import_products()
         await check_durability(shop)
         yield shop
     finally:
