@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -31,9 +31,7 @@ Email = Annotated[str, Meta(min_length=3, max_length=254, pattern=r"^[^@\s]+@[^@
 Quantity = Annotated[int, Meta(ge=1, le=1_000_000)]
 
 ADDRESS_FIELDS = ("name", "line1", "line2", "city", "region", "postal_code", "country", "phone")
-FAR_FUTURE = datetime(9998, 1, 1, tzinfo=UTC)
 FAR_PAST = datetime(1, 1, 2, tzinfo=UTC)
-LAST_ID = "~"  # sorts behind every id
 
 encode = msgspec.json.Encoder().encode
 decode_view = msgspec.json.Decoder(OrderView).decode
@@ -366,11 +364,14 @@ class OrdersPage(Struct, frozen=True):
 
 
 async def get_orders(request: Request) -> Answer:
-    """Orders, newest first. `email` finds exactly that address."""
+    """Orders, newest first. `email` finds exactly that address.
+
+    Of a status that few orders have, a page may be short and yet have a `next`.
+    """
     query: OrdersQuery = request.query
-    before: tuple[Any, ...] = (FAR_FUTURE, LAST_ID)
+    before = queries.NEWEST
     if query.cursor is not None:
-        before = decode_cursor(query.cursor, datetime, str)
+        before = queries.Place(*decode_cursor(query.cursor, datetime, str))
     contact = None
     if query.email is not None:
         contact = await request.node.vault.find_contact(query.email)
@@ -382,17 +383,16 @@ async def get_orders(request: Request) -> Answer:
     async with request.reading() as snapshot:
         found = await queries.orders(
             snapshot,
-            before=(before[0], before[1]),
+            before=before,
             placed_after=after or FAR_PAST,
             status=query.status,
             contact=contact,
             count_max=query.limit,
         )
-    opened = await request.node.vault.open([row.customer for row, _ in found])
-    items = [fill_from(opened, row, lines) for row, lines in found]
-    more = len(found) == query.limit
-    last = found[-1][0] if more else None
-    cursor = None if last is None else encode_cursor(last.placed_at, last.order_id)
+    opened = await request.node.vault.open([row.customer for row, _ in found.items])
+    items = [fill_from(opened, row, lines) for row, lines in found.items]
+    place = found.next
+    cursor = None if place is None else encode_cursor(place.placed_at, place.order_id)
     return Answer(body=OrdersPage(items=items, next=cursor))
 
 
