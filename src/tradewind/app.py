@@ -23,6 +23,7 @@ from tradewind.platform import bus, vault
 from tradewind.platform.bus import rebuild as rebuilding
 from tradewind.platform.bus.delivery import Workplace
 from tradewind.platform.bus.rebuild import Projected
+from tradewind.platform.bus.segments import archive_folder
 from tradewind.platform.cache.memory import Memory, Seen
 from tradewind.platform.context import Context
 from tradewind.platform.database.clock import Clock
@@ -174,7 +175,7 @@ async def rebuild(settings: Settings, dsn: str, name: str) -> str:
                     key=each.key,
                     rows=each.rows,
                 )
-                return str(await rebuilding.rebuild(dsn, wanted))
+                return str(await rebuilding.rebuild(dsn, wanted, archive_folder(settings)))
         for drawn in context.redrawings:
             if drawn.name == name:
                 pool = Pool(dsn, connections_max=1, application="tradewind rebuild")

@@ -26,7 +26,7 @@ class Damage(Struct, frozen=True, kw_only=True):
 
 # Tables guard themselves with constraints: damage that they would refuse removes the guard first.
 UNGUARDED_STOCK = "ALTER TABLE inventory.stock DROP CONSTRAINT never_oversold;"
-UNGUARDED_STOCK_EVENTS = "ALTER TABLE bus.log DROP CONSTRAINT log_one_fact_per_version;"
+UNGUARDED_STOCK_EVENTS = "ALTER TABLE bus.log_1 DROP CONSTRAINT log_1_one_fact_per_version;"
 UNGUARDED_REJECTION = "ALTER TABLE orders.orders DROP CONSTRAINT rejected_says_why;"
 UNGUARDED_TOTAL = "ALTER TABLE orders.orders DROP CONSTRAINT total_adds_up;"
 FEED_AGAIN = """

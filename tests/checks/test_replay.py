@@ -16,7 +16,7 @@ from tradewind.testing.shop import Shop
 
 async def replayed(shop: Shop) -> Replayed:
     assert shop.settings.database_url is not None
-    return await replay(shop.settings.database_url)
+    return await replay(shop.settings.database_url, shop.settings.home / "archive")
 
 
 async def change(shop: Shop, sql: str) -> None:

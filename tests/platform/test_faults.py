@@ -54,7 +54,7 @@ def test_switched_off_nothing_is_looked_at(tmp_path: Path) -> None:
     assert (tmp_path / "command-committed").exists()
 
 
-@pytest.mark.parametrize("place", faults.PLACES)
+@pytest.mark.parametrize("place", [*faults.PLACES, *faults.PLACES_OF_UPKEEP])
 def test_every_place_is_somewhere_on_the_way(place: str) -> None:
     """A name in the list that nothing passes would be a window nobody is killed in."""
     package = Path(faults.__file__).parents[1]

@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from tradewind.checks.archived import Names
+
 OFFENCES_SHOWN = 5
 
 
@@ -60,16 +62,18 @@ SUMMED_UP = """
 class Evidence:
     """The snapshot (a connection inside a read-only transaction) and the provider's record."""
 
-    def __init__(self, connection: Any, charges: Sequence[Charge] | None) -> None:
+    def __init__(
+        self, connection: Any, charges: Sequence[Charge] | None, names: Names | None = None
+    ) -> None:
         self._connection = connection
+        self._names = names or Names()  # of the log: where part of it is in archive files
         # None: the provider's record could not be read, so nothing is said about it.
         self.charges = charges
 
     async def prove(self, things: str, question: str, *args: Any) -> Proof:
         """Ask; `question` is a SELECT of (id text, ok boolean, detail text)."""
-        row = await self._connection.fetchrow(
-            SUMMED_UP.format(question=question, count_max=OFFENCES_SHOWN), *args
-        )
+        sql = SUMMED_UP.format(question=question, count_max=OFFENCES_SHOWN)
+        row = await self._connection.fetchrow(self._names.within(sql), *args)
         first = msgspec.json.decode(row["first"], type=list[tuple[str | None, str | None]])
         return Proof(
             checked=row["checked"],

@@ -9,16 +9,19 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 
-from tradewind.checks import events, money, orders, stock
+from tradewind.checks import archived, events, money, orders, stock
+from tradewind.checks.archived import Names
 from tradewind.checks.evidence import Charge, Evidence, Proof
 from tradewind.checks.provider import read_charges
 from tradewind.platform.database.pool import Pool
 
 POLL_S = 0.25
+NO_ARCHIVE = Path("archive")  # not looked at while nothing has left the database
 
 Invariant = Callable[[Evidence], Awaitable[Proof]]
 
@@ -135,10 +138,14 @@ async def under_way(connection: Any) -> UnderWay:
     return UnderWay(*await connection.fetchrow(UNDER_WAY))
 
 
-async def prove_all(dsn: str, provider_url: str, *, wait_s: float) -> Report:
+async def prove_all(
+    dsn: str, provider_url: str, *, wait_s: float, archive: Path = NO_ARCHIVE
+) -> Report:
     """Wait for a quiet moment, at most `wait_s`, and prove every invariant in one snapshot.
 
-    Raises `ProviderSilent` where the provider's record cannot be read.
+    `archive` holds the files of events that have left the database, if any have. Raises
+    `FilesWrong` where one is not what was written, and `ProviderSilent` where the provider's
+    record cannot be read.
     """
     pool = Pool(dsn, connections_max=1, application="tradewind check")
     connection = await pool.connect()
@@ -146,6 +153,7 @@ async def prove_all(dsn: str, provider_url: str, *, wait_s: float) -> Report:
         give_up_at = time.monotonic() + wait_s
         while not (await under_way(connection)).quiet and time.monotonic() < give_up_at:
             await asyncio.sleep(POLL_S)
+        names = await archived.lay_out(connection, archive)
         # It writes nothing and so has no xid: however long it reads, it holds back nobody's log.
         await connection.execute(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;"
@@ -158,7 +166,7 @@ async def prove_all(dsn: str, provider_url: str, *, wait_s: float) -> Report:
         return Report(
             at=at,
             under_way=moving,
-            proved=tuple(await prove(connection, charges)),
+            proved=tuple(await prove(connection, charges, names)),
             charges_count=len(charges),
         )
     finally:
@@ -170,9 +178,11 @@ def moment(charge: Charge) -> datetime:
     return datetime.fromisoformat(charge.at)
 
 
-async def prove(connection: Any, charges: Sequence[Charge]) -> list[Proved]:
+async def prove(
+    connection: Any, charges: Sequence[Charge], names: Names | None = None
+) -> list[Proved]:
     """Every invariant, one after the other, on what the connection sees."""
-    evidence = Evidence(connection, charges)
+    evidence = Evidence(connection, charges, names)
     proved = []
     for group, invariants in INVARIANTS.items():
         for invariant in invariants:

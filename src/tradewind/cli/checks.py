@@ -42,6 +42,7 @@ def invariants(
     """
     import asyncpg
 
+    from tradewind.checks.archived import FilesWrong
     from tradewind.checks.proofs import prove_all
     from tradewind.checks.provider import ProviderSilent, simulator_url
     from tradewind.checks.terminal import print_report
@@ -50,10 +51,12 @@ def invariants(
     settings = settings_in_force()
     try:
         url = simulator_url(settings.home, settings.simulator_url)
-        report = asyncio.run(prove_all(database_url(settings), url, wait_s=wait))
+        report = asyncio.run(
+            prove_all(database_url(settings), url, wait_s=wait, archive=settings.home / "archive")
+        )
     except ProviderSilent as error:
         cannot_look(f"The provider's record cannot be read: {error}.")
-    except NotRunning as error:
+    except (NotRunning, FilesWrong) as error:
         cannot_look(str(error))
     except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         cannot_look(f"The database cannot be read: {error}. Does `tradewind up` run?")
@@ -76,14 +79,15 @@ def replay() -> None:
     """
     import asyncpg
 
+    from tradewind.checks.archived import FilesWrong
     from tradewind.checks.replay.run import replay as replay_log
     from tradewind.checks.replay.terminal import print_replayed
     from tradewind.platform.database.embedded import NotRunning, database_url
 
     settings = settings_in_force()
     try:
-        replayed = asyncio.run(replay_log(database_url(settings)))
-    except NotRunning as error:
+        replayed = asyncio.run(replay_log(database_url(settings), settings.home / "archive"))
+    except (NotRunning, FilesWrong) as error:
         cannot_look(str(error))
     except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         cannot_look(f"The database cannot be read: {error}. Does `tradewind up` run?")

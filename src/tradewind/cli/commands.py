@@ -6,6 +6,7 @@ import typer
 
 from tradewind import __version__
 from tradewind.cli import checks, events, history, keys, run
+from tradewind.cli.archive import archive
 from tradewind.cli.rebuild import rebuild
 from tradewind.cli.start import up
 
@@ -62,6 +63,7 @@ def register() -> None:
     app.add_typer(events.letters, name="dead-letters", rich_help_panel="Operate")
     app.command("import", rich_help_panel="Data")(history.import_products)
     app.command("replay", rich_help_panel="Data")(history.replay)
+    app.command("archive", rich_help_panel="Operate")(archive)
     app.command("rebuild", rich_help_panel="Operate")(rebuild)
     app.add_typer(checks.check, name="check", rich_help_panel="Prove")
 

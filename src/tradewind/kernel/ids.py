@@ -8,7 +8,7 @@ everywhere: on the wire, in events and in the database (``COLLATE "C"``), so not
 import re
 import secrets
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from threading import get_native_id
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -66,6 +66,19 @@ def new_id(prefix: str, *, at: datetime | None = None) -> str:
     )
     pairs = PAIRS
     return prefix + "_" + "".join([pairs[(value >> shift) & 1023] for shift in SHIFTS])
+
+
+def time_of(text: str) -> datetime | None:
+    """When an id was made, to the millisecond; None of a text that is none."""
+    if not SHAPE.fullmatch(text):
+        return None
+    value = 0
+    for letter in text[4:14]:
+        value = value << 5 | ALPHABET.index(letter)
+    try:
+        return datetime.fromtimestamp(value / 1000, UTC)
+    except (OverflowError, ValueError):
+        return None
 
 
 def is_id(text: str, prefix: str) -> bool:

@@ -19,6 +19,14 @@ PLACES = {
     "feed-numbered": "events have their numbers, the sequencer's mark is not committed",
 }
 
+# The same on the way of a segment of the log to its file, which no order passes.
+PLACES_OF_UPKEEP = {
+    "segment-half-written": "a segment's file has no name yet",
+    "segment-written": "a segment's file is whole, the database does not know",
+    "segment-noted": "the database knows the file, the segment is still there",
+    "segment-dropping": "the segment is dropped, and that is not committed",
+}
+
 _folder: Path | None = None
 
 

@@ -17,7 +17,7 @@ from msgspec import Struct
 from tradewind.kernel.messages import Command, Decision, Event, Position, Reconciled
 from tradewind.kernel.problems import Problem
 from tradewind.platform import faults
-from tradewind.platform.bus import dead_letters, delivery, feed, timers, watch
+from tradewind.platform.bus import dead_letters, delivery, feed, timers, watch, whole_log
 from tradewind.platform.bus.answers import WaitingRoom
 from tradewind.platform.bus.batcher import Batcher
 from tradewind.platform.bus.consumer import Work
@@ -31,6 +31,8 @@ from tradewind.platform.bus.members import (
     behind,
 )
 from tradewind.platform.bus.reader import Reader
+from tradewind.platform.bus.segments import archive_folder
+from tradewind.platform.bus.segments import upkeep as keep_segments
 from tradewind.platform.database import disk
 from tradewind.platform.database.clock import Clock
 from tradewind.platform.database.disk import Disk
@@ -191,6 +193,7 @@ class Node:
         self._spawn("retries", self._retry_dead_letters())
         self._spawn("orphans", self._sweep_orphans())
         self._spawn("watch", self._watch())
+        self._spawn("segments", keep_segments(self.pool, self.settings))
         for work in self.works:
             self._spawn(work.name, work.run())
         for sweep in self.plan.sweeps:
@@ -342,7 +345,9 @@ class Node:
         """Public events behind a position."""
         sources = None if topic is None else list(self.plan.sources.get(topic, ()))
         async with self.pool.lend("tradewind_bus") as connection:
-            return await feed.page(connection, after=after, sources=sources, limit=limit)
+            return await whole_log.page(
+                connection, archive_folder(self.settings), after=after, sources=sources, limit=limit
+            )
 
     async def feed_end(self) -> str:
         """The cursor behind the newest public event."""
@@ -352,7 +357,9 @@ class Node:
     async def history(self, subject: str, *, count_max: int = 500) -> list[feed.FeedEvent]:
         """Everything that was announced about a subject."""
         async with self.pool.lend("tradewind_bus") as connection:
-            return await feed.history(connection, subject, count_max=count_max)
+            return await whole_log.history(
+                connection, archive_folder(self.settings), subject, count_max=count_max
+            )
 
     # -- dead letters
 

@@ -100,6 +100,9 @@ class Settings(Struct, frozen=True, kw_only=True):
             high=1_000_000,
         ),
     ] = 64
+    archive_days: Annotated[
+        int, About(text="Older events move to files; 0: none do.", unit="days", low=0, high=36_500)
+    ] = 30
     gc_freeze: Annotated[
         bool,
         About(text="Move everything loaded at the start out of the garbage collector's sight."),
@@ -237,8 +240,6 @@ class Settings(Struct, frozen=True, kw_only=True):
             high=1_000_000_000,
         ),
     ] = 5
-
-    # For checks only
     faults: Annotated[
         str | None,
         About(text="A folder of traps that kill web processes; only for a check."),

@@ -7,11 +7,14 @@ others is compared as far as its consumer has read.
 
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from tradewind.checks import archived
+from tradewind.checks.archived import Names
 from tradewind.checks.replay.compare import (
     LEDGER,
     LINES,
@@ -69,11 +72,15 @@ class Replayed(Struct, frozen=True):
         return not any(table.differing for table in self.tables)
 
 
-async def replay(dsn: str) -> Replayed:
-    """Fold the log of a database and compare it with the rows, in one snapshot."""
+async def replay(dsn: str, archive: Path) -> Replayed:
+    """Fold the log, archive files and database, and compare it with the rows, in one snapshot.
+
+    Raises `FilesWrong` where a file is not what was written.
+    """
     pool = Pool(dsn, connections_max=1, application="tradewind check")
     connection = await pool.connect()
     try:
+        names = await archived.lay_out(connection, archive)
         # It writes nothing and so has no xid: however long it reads, it holds back nobody's log.
         await connection.execute(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;"
@@ -81,12 +88,12 @@ async def replay(dsn: str) -> Replayed:
             # A cursor is planned for its first rows by default; here all of them are read.
             "SET LOCAL cursor_tuple_fraction = 1"
         )
-        return await replay_on(connection)
+        return await replay_on(connection, names)
     finally:
         await connection.close()
 
 
-async def replay_on(connection: Any) -> Replayed:
+async def replay_on(connection: Any, names: Names) -> Replayed:
     """The same on a connection within a snapshot."""
     began_at = time.monotonic()
     read = await handled(connection)
@@ -97,7 +104,7 @@ async def replay_on(connection: Any) -> Replayed:
     }
     stock = Ledgers()
     events = subjects = 0
-    async for subject, facts in by_subject(connection):
+    async for subject, facts in by_subject(connection, names):
         events, subjects = events + len(facts), subjects + 1
         if subject.startswith("sku:"):
             stock.on_hand |= shelves(facts)
@@ -142,10 +149,10 @@ async def handled(connection: Any) -> Read:
     return Read(offsets, frozenset(letters))
 
 
-async def by_subject(connection: Any) -> AsyncIterator[tuple[str, list[Fact]]]:
+async def by_subject(connection: Any, names: Names) -> AsyncIterator[tuple[str, list[Fact]]]:
     """The facts about each subject, in the order of the log."""
     subject, facts = "", list[Fact]()
-    async for row in connection.cursor(LOG, prefetch=PREFETCHED_ROWS):
+    async for row in connection.cursor(names.within(LOG), prefetch=PREFETCHED_ROWS):
         if row["subject"] != subject:
             if facts:
                 yield subject, sorted(facts, key=lambda fact: fact.place)

@@ -105,7 +105,8 @@ class LogRow(Struct, frozen=True):
     body: str = ""
 
 
-# Served by the primary key (xid, number). Below xmin every transaction has ended, so nothing can
+# Served by the primary key (xid, number), in the segments from the cursor on: that alone is what
+# the last condition is for. Below xmin every transaction has ended, so nothing can
 # still appear behind the cursor; the horizon itself tells how far an empty read has come.
 READ = """
     SELECT h.xmin::text::bigint, l.xid::text::bigint, l.number, l.partition, l.source, l.type,
@@ -115,6 +116,7 @@ READ = """
            SELECT xid, number, partition, source, type, subject, sequence, at, body
              FROM bus.log
             WHERE (xid, number) > ($1::text::xid8, $2) AND xid < h.xmin
+              AND xid >= $1::text::xid8
             ORDER BY xid, number LIMIT $3) l ON true
      ORDER BY l.xid, l.number
 """
@@ -143,6 +145,7 @@ PLACES = """
       LEFT JOIN LATERAL (
            SELECT xid, number FROM bus.log
             WHERE (xid, number) > ($1::text::xid8, $2) AND xid < h.xmin
+              AND xid >= $1::text::xid8
             ORDER BY xid, number LIMIT $3) l ON true
      ORDER BY l.xid, l.number
 """
@@ -164,13 +167,15 @@ async def places(
 ROWS_OF = """
     SELECT 0::bigint, xid::text::bigint, number, partition, source, type, subject, sequence, at,
            body
-      FROM bus.log WHERE xid = ANY($1::text[]::xid8[])
+      FROM bus.log
+     WHERE xid = ANY($1::text[]::xid8[]) AND xid >= $2::text::xid8 AND xid <= $3::text::xid8
 """
 
 
 async def rows_of(connection: Connection, xids: Sequence[int]) -> dict[Position, LogRow]:
     """What these transactions wrote, by place."""
-    rows = [LogRow(*row) for row in await connection.fetch(ROWS_OF, [str(xid) for xid in xids])]
+    args = [str(xid) for xid in xids], str(min(xids)), str(max(xids))
+    rows = [LogRow(*row) for row in await connection.fetch(ROWS_OF, *args)]
     return {Position(row.xid or 0, row.number): row for row in rows}
 
 

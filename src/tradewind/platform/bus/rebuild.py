@@ -9,6 +9,7 @@ transaction is long, and it may be killed and started again at any moment.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -16,9 +17,10 @@ import msgspec
 from msgspec import Struct
 
 from tradewind.kernel.messages import Event, Redraw, Redrawn
-from tradewind.platform.bus import delivery
+from tradewind.platform.bus import delivery, whole_log
 from tradewind.platform.bus.delivery import Handler, Unit, Workplace
 from tradewind.platform.bus.log import END_OF_XID, decode_body
+from tradewind.platform.bus.whole_log import Names
 from tradewind.platform.database.pool import Connection, Pool
 
 # 500 products are a few thousand rows and some 50 ms.
@@ -82,8 +84,11 @@ class AlreadyRebuilding(Exception):
     """Somebody else rebuilds the same table at this moment."""
 
 
-async def rebuild(dsn: str, plan: Projected) -> Rebuilt:
-    """Bring a table to what the log says, at one watermark. Raises `AlreadyRebuilding`."""
+async def rebuild(dsn: str, plan: Projected, archive: Path) -> Rebuilt:
+    """Bring a table to what the log says, archive files and database, at one watermark.
+
+    Raises `AlreadyRebuilding`, and `ArchiveBroken` where a file is not what was written.
+    """
     pool = Pool(dsn, connections_max=1, application="tradewind rebuild")
     connection = await pool.connect()
     try:
@@ -95,7 +100,8 @@ async def rebuild(dsn: str, plan: Projected) -> Rebuilt:
             f"CREATE UNLOGGED TABLE {plan.shadow} (LIKE {plan.table} INCLUDING ALL)"
         )
         try:
-            return await Rebuilding(connection, plan).run()
+            names = await whole_log.lay_out(connection, archive, types={plan.event.type})
+            return await Rebuilding(connection, plan, names).run()
         finally:
             await connection.execute(f"DROP TABLE IF EXISTS {plan.shadow}")
     finally:
@@ -152,8 +158,9 @@ async def redraw(workplace: Workplace, context: str, handler: Handler) -> Redraw
 class Rebuilding:
     """One rebuild at work."""
 
-    def __init__(self, connection: Connection, plan: Projected) -> None:
+    def __init__(self, connection: Connection, plan: Projected, names: Names) -> None:
         self.connection = connection
+        self.ahead_sql = names.within(EVENTS)
         self.plan = plan
         self.decode = msgspec.json.Decoder(plan.event).decode
         self.passed = (0, 0)  # the shadow holds all events up to here
@@ -209,7 +216,7 @@ class Rebuilding:
         xid, number = self.passed
         plan = self.plan
         rows = await self.connection.fetch(
-            EVENTS, plan.consumer, plan.event.type, str(xid), number, count_max
+            self.ahead_sql, plan.consumer, plan.event.type, str(xid), number, count_max
         )
         return list(rows)
 
