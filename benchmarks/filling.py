@@ -91,26 +91,21 @@ class Filling:
 
     async def parts(self, what: str, count: int, begins: datetime, step: timedelta) -> None:
         """All of one kind, a transaction each part."""
-        stages, events = (3, EVENTS_PER_PRODUCT) if what == "products" else (8, EVENTS_PER_ORDER)
+        stages = EVENTS_PER_PRODUCT if what == "products" else EVENTS_PER_ORDER
         first_xid = await self.burn(count // BATCH * stages)
-        first_number = await self.value("SELECT coalesce(max(number), 0) + 1 FROM bus.log")
         position = await self.value(
             "SELECT coalesce(max(first + count - 1), 0) + 1 FROM bus.feed_ranges"
         )
         script = (SQL / f"fill_{what}.sql").read_text()
-        part = (begins, step, self.wanted.products, first_xid, first_number, position)
+        part = (begins, step, self.wanted.products, first_xid, position)
         for low in range(1, count + 1, PART):
             high = min(count, low + PART - 1)
             await self.connection.execute("TRUNCATE bench.part")
             await self.connection.execute(
-                "INSERT INTO bench.part VALUES ($1, $2, $3, $4, $5, $6, $7, $8)", low, high, *part
+                "INSERT INTO bench.part VALUES ($1, $2, $3, $4, $5, $6, $7)", low, high, *part
             )
             await self.connection.execute(script)
             self.told(what, high, count)
-        numbered = first_number + count * events
-        await self.connection.execute(
-            "SELECT setval(pg_get_serial_sequence('bus.log', 'number'), $1, false)", numbered
-        )
 
     async def burn(self, count: int) -> int:
         """Use up so many transaction numbers; the first of them. The log's rows bear them."""

@@ -212,6 +212,7 @@ class Growth:
             note(f"{name}.orders", "orders/s", run.orders_per_s)
             note(f"{name}.orders_p95", "ms", run.p95_ms)
             note(f"{name}.orders_cpu", "us/order", run.cpu_us("web", "postgres"))
+            note(f"{name}.orders_cpu_postgres", "us/order", run.cpu_us("postgres"))
             note(f"{name}.orders_wal", "bytes/order", run.wal_bytes / run.orders)
             note(f"{name}.orders_others", "% of machine", run.used.others_share * 100)
             note(f"{name}.orders_refused", "answers", sum(run.refused.values()))

@@ -40,12 +40,18 @@ MARK = """
     SELECT coalesce((SELECT first + count - 1 FROM bus.feed_ranges ORDER BY first DESC LIMIT 1), 0),
            pg_current_wal_insert_lsn() - '0/0'::pg_lsn
 """
-# A mark lies between two ranges, never within one.
+# A mark lies between two ranges, never within one; what is between their ends is in the feed.
 IN_FEED = """
-    SELECT count(*) FROM bus.feed_ranges r
-      JOIN bus.log l ON (l.xid, l.number) >= (r.from_xid, r.from_number)
-                    AND (l.xid, l.number) <= (r.to_xid, r.to_number)
-     WHERE r.first > $1 AND ($2::bigint IS NULL OR r.first <= $2) AND l.type = $3
+    SELECT count(*) FROM bus.log
+     WHERE (xid, number) >= (
+           (SELECT from_xid FROM bus.feed_ranges WHERE first > $1 ORDER BY first LIMIT 1),
+           (SELECT from_number FROM bus.feed_ranges WHERE first > $1 ORDER BY first LIMIT 1))
+       AND (xid, number) <= (
+           (SELECT to_xid FROM bus.feed_ranges
+             WHERE $2::bigint IS NULL OR first <= $2 ORDER BY first DESC LIMIT 1),
+           (SELECT to_number FROM bus.feed_ranges
+             WHERE $2::bigint IS NULL OR first <= $2 ORDER BY first DESC LIMIT 1))
+       AND type = $3
 """
 THROUGH = """
     SELECT count(*) FROM orders.orders

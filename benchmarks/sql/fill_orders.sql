@@ -76,13 +76,9 @@ SELECT 'msg_' || id, 'ord_' || id, 'confirmation', 'prs_' || id, 'ctc_' || id, 2
        'confirmed.1', '<ord_' || id || '.confirmation@tradewind.example>', 'sent', 'mailbox', 1, 1,
        bench.step(at, 121), bench.step(at, 121) FROM bench.chunk ORDER BY n;
 INSERT INTO bus.log (xid, number, partition, source, type, subject, sequence, at, body)
-OVERRIDING SYSTEM VALUE
-SELECT (p.first_xid + batch * 8 + e.stage)::text::xid8,
-       p.first_number + batch * 256 + e.stage * 32 + place, partition, e.source, e.type,
-       'ord_' || id, e.sequence, bench.step(o.at, e.ms), e.body
+SELECT (p.first_xid + batch * 8 + e.stage)::text::xid8, place + 1, partition, e.source, e.type, 'ord_' || id, e.sequence, bench.step(o.at, e.ms), e.body
   FROM bench.part p, bench.chunk o, bench.events(o) e ORDER BY batch, stage, n;
 INSERT INTO bus.feed_ranges (first, count, from_xid, from_number, to_xid, to_number)
-SELECT p.first_position + b * 256, 256, (p.first_xid + b * 8)::text::xid8,
-       p.first_number + b * 256, (p.first_xid + b * 8 + 7)::text::xid8,
-       p.first_number + b * 256 + 255
+SELECT p.first_position + b * 256, 256, (p.first_xid + b * 8)::text::xid8, 1,
+       (p.first_xid + b * 8 + 7)::text::xid8, 32
   FROM bench.part p, generate_series((p.low - 1) / 32, (p.high - 1) / 32) b;

@@ -38,9 +38,8 @@ SELECT a, 'main', 1000000000 FROM bench.chunk ORDER BY n;
 INSERT INTO inventory.movements (sku_key, location, kind, on_hand_delta, cause, at)
 SELECT a, 'main', 'opening', 1000000000, 'prd_' || id, at FROM bench.chunk ORDER BY n;
 INSERT INTO bus.log (xid, number, partition, source, type, subject, sequence, at, body)
-OVERRIDING SYSTEM VALUE
 SELECT (p.first_xid + batch * 3 + stage)::text::xid8,
-       p.first_number + batch * 96 + stage * 32 + place, crc32(convert_to(subject, 'UTF8')) % 16,
+       place + 1, crc32(convert_to(subject, 'UTF8')) % 16,
        split_part(type, '.', 1), type, subject, sequence, at, body
   FROM bench.part p, bench.chunk c
  CROSS JOIN LATERAL (VALUES
@@ -58,6 +57,6 @@ SELECT (p.first_xid + batch * 3 + stage)::text::xid8,
        AS e (stage, type, subject, sequence, body)
  ORDER BY batch, stage, n;
 INSERT INTO bus.feed_ranges (first, count, from_xid, from_number, to_xid, to_number)
-SELECT p.first_position + b * 96, 96, (p.first_xid + b * 3)::text::xid8, p.first_number + b * 96,
-       (p.first_xid + b * 3 + 2)::text::xid8, p.first_number + b * 96 + 95
+SELECT p.first_position + b * 96, 96, (p.first_xid + b * 3)::text::xid8, 1,
+       (p.first_xid + b * 3 + 2)::text::xid8, 32
   FROM bench.part p, generate_series((p.low - 1) / 32, (p.high - 1) / 32) b;

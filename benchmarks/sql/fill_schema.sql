@@ -11,7 +11,6 @@ CREATE TABLE bench.part (
   step interval NOT NULL,               -- from one to the next
   products bigint NOT NULL,
   first_xid bigint NOT NULL,            -- transaction numbers that are ours to give
-  first_number bigint NOT NULL,         -- of the log
   first_position bigint NOT NULL        -- of the feed
 );
 

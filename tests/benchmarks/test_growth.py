@@ -63,7 +63,7 @@ async def test_a_filled_shop_is_like_one_that_lived(tmp_path: Path) -> None:
         await connection.close()
         lived = await content(shop.dsn)
         proofs = await prove_all(shop.dsn, shop.provider_url, wait_s=10)
-        replayed = await replay(shop.dsn)
+        replayed = await replay(shop.dsn, home / "archive")
         listed = shop.ask("GET", "/v1/orders?limit=100")["items"]
         page = shop.ask("GET", "/v1/events?limit=100")
     assert proofs.holds, [one for one in proofs.proved if not one.proof.holds]
