@@ -59,6 +59,9 @@ shared_buffers = '{shared_buffers_mb}MB'
 wal_buffers = '16MB'
 max_wal_size = '8GB'
 min_wal_size = '256MB'
+# A page is written whole to the log when it is first touched after a checkpoint, and of many orders
+# there are many pages: checkpoints are rare. A crash replays 8 GB at most either way.
+checkpoint_timeout = '15min'
 wal_level = replica
 max_connections = 100
 random_page_cost = 1.1
