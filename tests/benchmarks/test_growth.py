@@ -93,3 +93,15 @@ def test_a_short_run_ends_with_ratios(tmp_path: Path) -> None:
     for kind in ("orders", "list_orders", "list_products", "search"):
         assert lines[f"ratio.{kind}"]["value"] > 0
     assert str(tmp_path) not in lines["ratio.orders"]["command"]
+
+
+@pytest.mark.timeout(240)
+def test_a_short_endurance_run_tells_what_grew(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.endurance", "--minutes", "2", "--minute-s", "2"]
+    command += ["--connections", "8", "--results", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr or done.stdout
+    (file,) = tmp_path.glob("*-endurance.jsonl")
+    lines = {line["figure"]: line for line in map(json.loads, file.read_text().splitlines())}
+    assert len(lines["minute.orders"]["runs"]) == 2
+    assert lines["grew.bus.log_1"]["value"] > 0
