@@ -10,7 +10,7 @@ from tests.contexts.catalog.factories import body, variant
 from tradewind.contexts.catalog import queries
 from tradewind.contexts.catalog.commands import ArchiveProduct, UpsertProduct
 from tradewind.contexts.catalog.handlers.products import archive_products, upsert_products
-from tradewind.contexts.catalog.queries import words_of
+from tradewind.contexts.catalog.queries import products, words_of
 from tradewind.contexts.catalog.tables import FacetValue
 from tradewind.kernel.ids import new_id
 from tradewind.testing.database import UnitRunner
@@ -102,6 +102,21 @@ async def test_a_category_holds_all_below_it_and_nothing_beside(shop: UnitRunner
     assert await names(shop, "lamp", "Home/Lighting") == ["lamp", "shade"]
     assert await names(shop, "lamp", "Homeware") == []
     assert await names(shop, "", "Home/Light") == []
+
+
+async def test_a_category_lists_the_same_however_many_lie_below_it(
+    shop: UnitRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few are read one by one, many by the products; both leave out what lies beside."""
+    for category in ("Home", "Home/Lighting", "Homeware", "Home/Light", "Ho"):
+        few = await names(shop, "", category)
+        with monkeypatch.context() as patched:
+            text = products.LISTED_IN_CATEGORY
+            assert text.count(f" {products.BELOW_MAX}\n") == 2
+            none = text.replace(f" {products.BELOW_MAX}\n", " -1\n")
+            patched.setattr(products, "LISTED_IN_CATEGORY", none)
+            assert await names(shop, "", category) == few
+    assert await names(shop, "", "Home") == ["lighting", "shade", "lamp"]
 
 
 async def test_what_is_archived_is_not_found(shop: UnitRunner) -> None:

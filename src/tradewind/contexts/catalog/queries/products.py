@@ -129,33 +129,54 @@ LISTED = """
      WHERE NOT p.archived AND p.product_id < $1
      ORDER BY p.product_id DESC LIMIT $2
 """
-# Served by products_by_category, or by the primary key where the category is most of the shop.
-LISTED_IN_CATEGORY = """
-    SELECT p.product_id, p.document FROM catalog.products p
-     WHERE NOT p.archived AND p.product_id < $1 AND p.categories @> ARRAY[$3::text]
-     ORDER BY p.product_id DESC LIMIT $2
+# A category with few below it: the newest of each, by products_by_category_newest, and of those
+# the newest ("0" follows "/"). With many below it they are much of the shop: from the newest
+# product on, by the primary key. Only one of the two parts runs.
+BELOW_MAX = 50
+BELOW_READ = BELOW_MAX + 1
+LISTED_IN_CATEGORY = f"""
+    WITH below AS MATERIALIZED (
+      SELECT c.path FROM catalog.categories c
+       WHERE c.path = $3 OR (c.path > $3 || '/' AND c.path < $3 || '0') LIMIT {BELOW_READ})
+    SELECT p.product_id, p.document
+      FROM ((SELECT newest.product_id
+               FROM below CROSS JOIN LATERAL (
+                    SELECT s.product_id FROM catalog.products s
+                     WHERE NOT s.archived AND s.category = below.path AND s.product_id < $1
+                     ORDER BY s.product_id DESC LIMIT $2) newest
+              WHERE (SELECT count(*) FROM below) <= {BELOW_MAX}
+              ORDER BY newest.product_id DESC LIMIT $2)
+            UNION ALL
+            (SELECT s.product_id FROM catalog.products s
+              WHERE (SELECT count(*) FROM below) > {BELOW_MAX}
+                AND NOT s.archived AND s.product_id < $1 AND s.categories @> ARRAY[$3::text]
+              ORDER BY s.product_id DESC LIMIT $2)) best
+      JOIN catalog.products p USING (product_id)
+     ORDER BY p.product_id DESC
 """
 # The fields of `Words`, in their order. "lamp shad" is both words, or "lamp" and what begins with
 # "shad".
-QUERY = """
-    (SELECT websearch_to_tsquery('pg_catalog.english', $1)
+READ_AS = """
+            websearch_to_tsquery('pg_catalog.english', $1)
             || CASE WHEN $3 = '' THEN ''::tsquery
                     ELSE websearch_to_tsquery('pg_catalog.english', $2)
-                         && to_tsquery('pg_catalog.simple', $3) END AS words)
-"""
+                         && to_tsquery('pg_catalog.simple', $3) END"""
+QUERY = f"(SELECT {READ_AS} AS words)"
+# Where rows are looked for it is a value: in FROM it would be parsed again for every product found.
+WORDS = f"(SELECT {READ_AS})"
 # Whose sku the whole text is. It depends on no row, so it is looked up once.
 OWNER = """(SELECT v.product_id FROM catalog.variants v
                              WHERE v.sku_key = $4 AND NOT v.archived)"""
 # Products on the shelf with these words, or with this very sku, in this category or anywhere.
 FOUND = f"""
     NOT p.archived
-    AND (p.search @@ q.words
+    AND (p.search @@ {WORDS}
          OR p.product_id = {OWNER})
     AND ($5 = '' OR p.categories @> ARRAY[$5::text])
 """
 # Served by products_by_search.
 LISTED_WITH_WORDS = f"""
-    SELECT p.product_id, p.document FROM catalog.products p, {QUERY} q
+    SELECT p.product_id, p.document FROM catalog.products p
      WHERE {FOUND} AND p.product_id < $6
      ORDER BY p.product_id DESC LIMIT $7
 """
@@ -180,7 +201,7 @@ async def list_products(
 # Title and sku, category, attributes, description: given in the order D, C, B, A. A longer text
 # counts a little less (1). In whole millionths, because pages go on from a score.
 SCORE = f"""
-    (ts_rank_cd('{{0.05, 0.2, 0.4, 1.0}}', p.search, q.words, 1) * 1000000)::bigint
+    (ts_rank_cd('{{0.05, 0.2, 0.4, 1.0}}', p.search, {WORDS}, 1) * 1000000)::bigint
     + CASE WHEN p.product_id = {OWNER} THEN {EXACT_SKU_MICRO} ELSE 0 END
 """
 # Served by products_by_search. Documents are fetched for the page alone.
@@ -188,7 +209,7 @@ SEARCHED = f"""
     SELECT best.product_id, best.score, d.document
       FROM (SELECT s.product_id, s.score
               FROM (SELECT p.product_id, {SCORE} AS score
-                      FROM catalog.products p, {QUERY} q WHERE {FOUND}) s
+                      FROM catalog.products p WHERE {FOUND} OFFSET 0) s
              WHERE (s.score, s.product_id) < ($6::bigint, $7::text COLLATE "C")
              ORDER BY s.score DESC, s.product_id DESC LIMIT $8) best
       JOIN catalog.products d ON d.product_id = best.product_id
@@ -247,7 +268,7 @@ FACETS = f"""
 """
 # Served by products_by_search.
 FACETS_WITH_WORDS = f"""
-    WITH p AS (SELECT p.category, p.attributes FROM catalog.products p, {QUERY} q WHERE {FOUND})
+    WITH p AS (SELECT p.category, p.attributes FROM catalog.products p WHERE {FOUND})
     {COUNTED.format(names="$6", count_max=FACET_VALUES_MAX)}
 """
 
