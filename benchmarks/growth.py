@@ -29,6 +29,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks import machine, report
+from benchmarks.browsing import KEY_VARIABLE
 from benchmarks.filling import Filled, fill, whole_batches
 from benchmarks.measure import (
     check_invariants,
@@ -39,7 +40,6 @@ from benchmarks.measure import (
     start_load,
 )
 from benchmarks.processes import between
-from benchmarks.browsing import KEY_VARIABLE
 from benchmarks.report import Book
 from benchmarks.run import NOT_DISKS, RESULTS
 from benchmarks.shop import BenchmarkFailed, Shop, running
@@ -78,6 +78,7 @@ class Options(Struct, frozen=True, kw_only=True):
     read_seconds: float = 3
     warm_s: float = 2
     connections: int = 64
+    kinds: tuple[str, ...] = READ_KINDS
     prove: bool = False
     results: Path = RESULTS
 
@@ -209,7 +210,7 @@ class Growth:
         for side in self.sides:
             await self.orders(side)
             await side.connection.execute("VACUUM ANALYZE")
-            for kind in READ_KINDS:
+            for kind in self.options.kinds:
                 await read(side, kind, self.folder / f"{kind}.json", self.options)
 
     async def pair(self, number: int) -> None:
@@ -228,7 +229,7 @@ class Growth:
             note(f"{name}.orders_refused", "answers", sum(run.refused.values()))
         cpu = {name: 1 / run.cpu_us("web", "postgres") for name, run in runs.items()}
         values["orders_by_cpu"] = cpu
-        for kind in READ_KINDS:
+        for kind in self.options.kinds:
             found = {}
             for side in sides:
                 found[side.name] = await read(
@@ -340,6 +341,14 @@ def without_paths(words: Sequence[str]) -> list[str]:
     return [word for word in kept if word != "..."]
 
 
+def kinds(text: str) -> tuple[str, ...]:
+    """``search,browse`` as kinds of reading."""
+    chosen = tuple(text.split(","))
+    if not set(chosen) <= set(READ_KINDS):
+        raise argparse.ArgumentTypeError(f"there are {', '.join(READ_KINDS)}")
+    return chosen
+
+
 def main() -> None:
     """The command: exit code 1 where a bar is missed, 2 where the run was worth nothing."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
@@ -351,6 +360,9 @@ def main() -> None:
     parser.add_argument("--read-seconds", type=float, help="of each kind of reading (3)")
     parser.add_argument("--warm-s", type=float, help="orders before each window (2)")
     parser.add_argument("--connections", type=int, help="that place orders (64)")
+    parser.add_argument(
+        "--kinds", type=kinds, help=f"of reading, of {','.join(READ_KINDS)} (which is the default)"
+    )
     parser.add_argument("--prove", action="store_true", help="all invariants of the full shop")
     parser.add_argument("--results", type=Path, help="where the lines go (benchmarks/results)")
     told = {name: value for name, value in vars(parser.parse_args()).items() if value}
