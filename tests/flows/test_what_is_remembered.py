@@ -145,3 +145,33 @@ async def test_an_order_has_the_price_that_is_there(shop: Shop) -> None:
         " version) VALUES ('PRICED', 'GBP', 'priced', 'prd', 'Priced', 10000, 1)",
     )
     assert (await shop.place(("priced", 1))).status == 201
+
+
+async def opened_elsewhere(shop: Shop, sku_key: str, location: str, on_hand: int) -> None:
+    """Another process counts units of a sku at a second place."""
+    await execute(
+        shop,
+        f"""
+        INSERT INTO inventory.locations (code, id, name, priority)
+        VALUES ('{location}', 'loc_{location}', '{location}', 9);
+        INSERT INTO inventory.stock (sku_key, location, on_hand)
+        VALUES ('{sku_key}', '{location}', {on_hand});
+        UPDATE inventory.skus SET sequence = sequence + 1 WHERE sku_key = '{sku_key}';
+        """,
+    )
+
+
+async def test_what_is_given_back_counts_with_what_lies_elsewhere(shop: Shop) -> None:
+    """3 free here, 2 elsewhere: one more is no longer low, though 4 would be."""
+    await shop.given_product("two-places", on_hand=10)
+    await shop.place(("two-places", 6))
+    order = (await shop.place(("two-places", 1))).json
+    await shop.until(order["id"], payment="captured")
+    await opened_elsewhere(shop, "TWO-PLACES", "beside", 2)
+    assert (await cancel(shop, order["id"])).status == 200
+    query = "SELECT availability FROM inventory.skus WHERE sku_key = 'TWO-PLACES'"
+    connection = await asyncpg.connect(shop.settings.database_url)
+    try:
+        assert await connection.fetchval(query) == "in_stock"
+    finally:
+        await connection.close()

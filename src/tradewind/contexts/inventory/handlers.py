@@ -317,15 +317,19 @@ TAKE = """
 """
 
 # Served by the primary key. HOT. For shelves that were counted or given back to in this batch, and
-# for those beside a changed one: what is free of a sku is decided over all its shelves.
+# for those beside a changed one: what is free of a sku is decided over all its shelves, those that
+# were opened meanwhile included.
 ADJUST = """
     UPDATE inventory.stock s
        SET on_hand = s.on_hand + a.on_hand, reserved = s.reserved + a.reserved, short = a.short
       FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
-                  $7::bigint[])
-        AS a (sku_key, location, on_hand_before, reserved_before, on_hand, reserved, short)
+                  $7::bigint[], $8::bigint[])
+        AS a (sku_key, location, on_hand_before, reserved_before, sequence_before, on_hand,
+              reserved, short)
      WHERE s.sku_key = a.sku_key AND s.location = a.location
        AND s.on_hand = a.on_hand_before AND s.reserved = a.reserved_before
+       AND EXISTS (SELECT FROM inventory.skus k
+                    WHERE k.sku_key = a.sku_key AND k.sequence = a.sequence_before)
 """
 
 OPEN = """
@@ -337,7 +341,7 @@ OPEN = """
 def save_shelves(tx: Transaction, book: Book) -> None:
     """Queue what was taken, adjusted and opened, in the order of skus; each in one of the three."""
     taken: list[tuple[str, str, int, int, int, int]] = []
-    adjusted: list[tuple[str, str, int, int, int, int, int]] = []
+    adjusted: list[tuple[str, str, int, int, int, int, int, int]] = []
     opened: list[tuple[str, str, int, int, int]] = []
     for key in sorted(book.skus):
         sku = book.skus[key]
@@ -345,11 +349,11 @@ def save_shelves(tx: Transaction, book: Book) -> None:
             on_hand = shelf.on_hand - shelf.on_hand_before
             reserved = shelf.reserved - shelf.reserved_before
             place = (key, shelf.location)
-            before = (shelf.on_hand_before, shelf.reserved_before)
+            before = (shelf.on_hand_before, shelf.reserved_before, sku.sequence_before)
             if shelf.new:
                 opened.append((*place, shelf.on_hand, shelf.reserved, shelf.short))
             elif shelf.taken_only and reserved:
-                taken.append((*place, *before, sku.sequence_before, reserved))
+                taken.append((*place, *before, reserved))
             else:
                 adjusted.append((*place, *before, on_hand, reserved, shelf.short))
     if taken:
