@@ -175,3 +175,21 @@ async def test_what_is_given_back_counts_with_what_lies_elsewhere(shop: Shop) ->
         assert await connection.fetchval(query) == "in_stock"
     finally:
         await connection.close()
+
+
+async def test_what_another_process_took_elsewhere_is_given_back(shop: Shop) -> None:
+    """The place is not known here; that is no fault of the message."""
+    await shop.given_product("elsewhere", on_hand=9)
+    order = (await shop.place(("elsewhere", 2))).json
+    await shop.until(order["id"], payment="captured")
+    await opened_elsewhere(shop, "ELSEWHERE", "barn", 5)
+    await execute(
+        shop,
+        f"""
+        UPDATE inventory.stock SET reserved = 0 WHERE sku_key = 'ELSEWHERE' AND location = 'main';
+        UPDATE inventory.stock SET reserved = 2 WHERE sku_key = 'ELSEWHERE' AND location = 'barn';
+        UPDATE inventory.reservations SET locations = '{{barn}}' WHERE order_id = '{order["id"]}';
+        """,
+    )
+    assert (await cancel(shop, order["id"])).status == 200
+    assert (await shop.stock("elsewhere"))["available"] == 14

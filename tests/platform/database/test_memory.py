@@ -105,6 +105,23 @@ async def test_what_no_write_proves_is_read(pool: Pool, session: Any) -> None:
     assert handler.known == [None, 2, None]
 
 
+async def test_what_fails_on_what_is_known_is_tried_on_what_is_read(
+    pool: Pool, session: Any
+) -> None:
+    """A row that is no longer so is no fault of the message: it must not become a dead letter."""
+    place, handler = workplace(pool), Counter()
+    await count(place, handler)
+
+    async def fails(tx: Transaction, messages: Sequence[Any]) -> Decision:
+        n = tx.recall("counter", ["a"]).get("a")
+        assert n is None, "the row is otherwise by now"
+        return await handler(tx, messages)
+
+    await delivery.run(place, Unit(context="inventory", handler=fails, messages=()))
+    assert handler.known == [None, None]
+    assert await value(pool) == 3
+
+
 async def test_without_a_witness_nothing_is_known(pool: Pool) -> None:
     """Nobody could say that the server did not crash in between."""
     place, handler = workplace(pool), Counter()

@@ -142,7 +142,16 @@ async def attempt(workplace: Workplace, unit: Unit) -> Done:
             anew=unit.anew,
             memory=memory if memory.believes(life) else None,
         )
-        decision = await unit.handler(tx, unit.messages)
+        try:
+            decision = await unit.handler(tx, unit.messages)
+        except PASSING:
+            raise
+        except Exception as error:
+            if not tx.recalled:
+                raise
+            # Perhaps the rows are no longer so; what fails on rows that were read is a fault.
+            memory.forget(tx.recalled)
+            raise StaleRead(f"failed on rows known from memory: {error!r}") from error
         if tx.unproven:
             memory.forget(tx.unproven)
             raise StaleRead(f"{len(tx.unproven)} rows were known from memory only")
