@@ -115,6 +115,21 @@ async def test_facts_handled_elsewhere_are_no_gap(workshop: Workshop) -> None:
     assert not node.reader.halted
 
 
+async def test_the_end_of_the_session_is_heard_at_once(workshop: Workshop) -> None:
+    """A server that crashes may be up again before the next look: nothing that was handed out may
+    be handled then, since it may be lost and its place be given again."""
+    node = await workshop.start("one", poll_floor_ms=10_000)
+    await workshop.touch("a", 1, 1)
+    await workshop.until_handled(1)
+    life, held = node.reader.life, dict(echo_of(node).held)
+    pid = node.reader._session.get_server_pid()  # type: ignore[union-attr]
+    await workshop.sql("SELECT pg_terminate_backend($1)", pid)
+    async with asyncio.timeout(2):
+        while node.reader.life == life:
+            await asyncio.sleep(0.001)
+    assert not any(echo_of(node).held.get(p) is one for p, one in held.items())
+
+
 # -- timers
 
 

@@ -174,6 +174,8 @@ class Reader:
         if self._session is None:
             session = await self.pool.connect(name="tradewind reader")
             self._session = session  # at once: whatever breaks off from here on, `close` ends it
+            # Its end is looked into at once: a server may be up again before the next look.
+            session.add_termination_listener(lambda _: self.bell.set())
             await session.execute("SET ROLE tradewind_bus")
             self.life = await self.pool.bear_witness(session)
         return self._session
