@@ -130,6 +130,28 @@ async def test_the_end_of_the_session_is_heard_at_once(workshop: Workshop) -> No
     assert not any(echo_of(node).held.get(p) is one for p, one in held.items())
 
 
+async def test_what_was_handed_out_before_a_crash_is_not_handled_after_it(
+    workshop: Workshop,
+) -> None:
+    """A batch may have waited for a connection, or its process stood still, while the server came
+    up again: what it has in hand may be in the log no more."""
+    node = await workshop.start("one")
+    await workshop.touch("a", 1, 1)
+    await workshop.until_handled(1)
+    async with echo_of(node).gate:
+        await node.submit(Make(thing_id="b"))
+        await until_true(lambda: bool(echo_of(node).queue), "an event in hand")
+        for task in node._tasks:
+            if task.get_name() in ("reader", "members"):
+                task.cancel()  # they would notice, a moment later
+        await workshop.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    await asyncio.sleep(0.5)
+    assert await workshop.sequences() == {"a": [1]}
+
+
 # -- timers
 
 

@@ -20,6 +20,7 @@ from tradewind.platform.bus.recent import Announced
 from tradewind.platform.database.clock import Clock
 from tradewind.platform.database.memory import Memory
 from tradewind.platform.database.pool import Pool
+from tradewind.platform.database.session import SessionEnded
 from tradewind.platform.database.transaction import LeaseLost as LeaseLost
 from tradewind.platform.database.transaction import StaleRead, Transaction
 from tradewind.platform.settings import Settings
@@ -135,6 +136,9 @@ async def attempt(workplace: Workplace, unit: Unit) -> Done:
     """One try: the handler's reads, its decision, and everything it changes in one statement."""
     async with workplace.pool.lend(f"tradewind_{unit.context}") as connection:
         life, memory = workplace.pool.life_of(connection), workplace.memory
+        if unit.fence is not None and workplace.pool.is_witnessed and not life:
+            # The server may have crashed, and lost what these messages are about.
+            raise SessionEnded("the messages were read in another life of the server, perhaps")
         tx = Transaction(
             connection,
             workplace.clock.now(),

@@ -76,6 +76,11 @@ class Pool:
         await session.execute(f"SELECT pg_advisory_lock({self._witness})")
         return self._witness
 
+    @property
+    def is_witnessed(self) -> bool:
+        """Whether some session stands, or stood, for the life of the server."""
+        return self._witness != 0
+
     def life_of(self, connection: Connection) -> int:
         """The life of the server that a lent connection belongs to; 0: not known."""
         return self._witnessed.get(id(connection), 0)
