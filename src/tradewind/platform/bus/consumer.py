@@ -96,6 +96,8 @@ class Work:
         self.behind = False  # some partition waits for the reader to come back
         self.call_reader: Callable[[], None] = lambda: None
         self.lost: Callable[[], None] = lambda: None
+        self.life: Callable[[], int] = lambda: 0  # of the server, as the reader knows it
+        self.read_in = 0  # the life in which the batch at work was read
 
     def slot_of(self, message: Delivered) -> int:
         """The offset row a message counts under."""
@@ -176,6 +178,7 @@ class Work:
                 return 0
             slots = (WHOLE,) if self.whole else {message.partition for message in batch}
             self.working = {slot: self.held[slot] for slot in slots}
+            self.read_in = self.life()
             try:
                 await self.deliver(batch)
             except LeaseLost as lost:
@@ -269,6 +272,7 @@ class Work:
                 messages=live if self.raw else [m.event for m in live],
                 causes={m.key: m for m in live},
                 fence=fence,
+                life=self.read_in,
                 durable=self.durable,
                 name=self.name,
                 extra=extra if parked or dead is not None else None,

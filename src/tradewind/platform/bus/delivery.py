@@ -94,6 +94,7 @@ class Unit(Struct, frozen=True, kw_only=True):
     messages: Sequence[Any]
     causes: Mapping[str, Cause | Delivered] = {}  # by key, what led to the events of that key
     fence: Fence | None = None
+    life: int = 0  # of the server, in which the messages were read; 0: in that of today
     # Whether the commit always waits for the disk; else only where something leaves with it.
     durable: bool = True
     keyed: bool = False  # messages are commands, some with idempotency keys
@@ -136,7 +137,7 @@ async def attempt(workplace: Workplace, unit: Unit) -> Done:
     """One try: the handler's reads, its decision, and everything it changes in one statement."""
     async with workplace.pool.lend(f"tradewind_{unit.context}") as connection:
         life, memory = workplace.pool.life_of(connection), workplace.memory
-        if unit.fence is not None and workplace.pool.is_witnessed and not life:
+        if unit.fence is not None and life != (unit.life or workplace.pool.witness):
             # The server may have crashed, and lost what these messages are about.
             raise SessionEnded("the messages were read in another life of the server, perhaps")
         tx = Transaction(

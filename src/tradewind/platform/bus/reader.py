@@ -59,6 +59,7 @@ class Reader:
         self._sequences: OrderedDict[tuple[str, str], int] = OrderedDict()
         for work in works:
             work.call_reader = self.ring
+            work.life = lambda: self.life
         self._looking = False
         self._gap: asyncio.TimerHandle | None = None
         # Who wants a type, and who takes the log as a whole; a type met first is looked up once.

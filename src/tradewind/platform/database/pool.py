@@ -77,9 +77,9 @@ class Pool:
         return self._witness
 
     @property
-    def is_witnessed(self) -> bool:
-        """Whether some session stands, or stood, for the life of the server."""
-        return self._witness != 0
+    def witness(self) -> int:
+        """The life of the server that was last borne witness of; 0: none yet."""
+        return self._witness
 
     def life_of(self, connection: Connection) -> int:
         """The life of the server that a lent connection belongs to; 0: not known."""
