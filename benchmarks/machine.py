@@ -8,6 +8,12 @@ from pathlib import Path
 from msgspec import Struct
 
 ROOT = Path(__file__).parents[1]
+# A file system in memory makes every flush free.
+NOT_DISKS = ("tmpfs", "ramfs")
+
+
+class NotOnDisk(Exception):
+    """The folder for the database lies in memory."""
 
 
 class Machine(Struct, frozen=True):
@@ -60,6 +66,13 @@ def file_system_of(folder: Path) -> str:
         if folder.resolve().is_relative_to(mounted) and len(mounted) >= len(best):
             best, kind = mounted, found
     return kind
+
+
+def check_on_disk(folder: Path) -> None:
+    """A figure without a disk is no figure. Raises `NotOnDisk`."""
+    kind = file_system_of(folder)
+    if kind in NOT_DISKS:
+        raise NotOnDisk(f"{folder} is on {kind}: name a folder on a disk by --folder.")
 
 
 def commit() -> str:

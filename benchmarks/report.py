@@ -1,6 +1,9 @@
 """Figures over several runs: a table for a person, a line of JSON per figure for a program."""
 
+import shlex
+import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -80,6 +83,11 @@ class Book:
         ]
 
 
+def numbers(text: str) -> tuple[int, ...]:
+    """``1,16,64`` as numbers."""
+    return tuple(int(part) for part in text.split(","))
+
+
 def rounded(value: float) -> float:
     """Four digits that mean something."""
     return float(f"{value:.4g}") if abs(value) < 10_000 else float(round(value))
@@ -122,6 +130,32 @@ def show(console: Console, lines: Sequence[Line], machine: Machine) -> None:
     )
     for name, digest in lines[0].sha256.items():
         console.print(f"sha256 {digest}  {name}", highlight=False)
+
+
+def keep(
+    console: Console,
+    book: Book,
+    host: Machine,
+    folder: Path,
+    *,
+    module: str,
+    options: Mapping[str, Any],
+    sha256: Mapping[str, str] | None = None,
+) -> Path:
+    """Print the table and write the lines; the file they are in."""
+    now = datetime.now(UTC)
+    lines = book.lines(
+        at=f"{now:%Y-%m-%dT%H:%M:%SZ}",
+        machine=host,
+        command=shlex.join(["python", "-m", module, *sys.argv[1:]]),
+        options=options,
+        sha256=sha256 or {},
+    )
+    show(console, lines, host)
+    file = folder / f"{now:%Y%m%dT%H%M%SZ}.jsonl"
+    write(lines, file)
+    console.print(f"written to {file}", soft_wrap=True)
+    return file
 
 
 def shown(value: float) -> str:

@@ -29,8 +29,11 @@ from tradewind.platform.database.embedded import EmbeddedDatabaseError
 
 RESULTS = Path(__file__).parent / "results"
 IDLE_S = 5.0
-# A file system in memory makes every flush free.
-NOT_DISKS = ("tmpfs", "ramfs")
+# What makes a run worth nothing, and says why.
+FAILURES = (
+    *(BenchmarkFailed, PartnerFailed, ProviderSilent),
+    *(EmbeddedDatabaseError, machine.NotOnDisk),
+)
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -206,7 +209,7 @@ def read_options(arguments: Sequence[str]) -> Options:
     parser.add_argument("--seconds", type=float, help=f"of each run ({defaults.seconds:g})")
     parser.add_argument("--runs", type=int, help=f"how often everything ({defaults.runs})")
     parser.add_argument(
-        "--connections", type=numbers, help="e.g. 1,16,64,128 (which is the default)"
+        "--connections", type=report.numbers, help="e.g. 1,16,64,128 (which is the default)"
     )
     parser.add_argument("--workers", type=int, help="web processes (1)")
     parser.add_argument("--warm-s", type=float, help="load before each window (3)")
@@ -219,20 +222,13 @@ def read_options(arguments: Sequence[str]) -> Options:
     return Options(**{**{n: getattr(start, n) for n in Options.__struct_fields__}, **told})
 
 
-def numbers(text: str) -> tuple[int, ...]:
-    """``1,16,64`` as numbers."""
-    return tuple(int(part) for part in text.split(","))
-
-
 async def run(options: Options, console: Console) -> Path:
     """Everything, in a folder that is removed; the file with the results."""
     folder = Path(tempfile.mkdtemp(prefix="tradewind-bench-", dir=options.folder))
-    kind = machine.file_system_of(folder)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     progress = Progress(*columns, console=console, disable=not console.is_terminal)
     try:
-        if kind in NOT_DISKS:
-            raise BenchmarkFailed(f"{folder} is on {kind}: name a folder on a disk by --folder.")
+        machine.check_on_disk(folder)
         async with running(folder / "home", workers=options.workers) as shop:
             connection = await asyncpg.connect(shop.dsn, server_settings={"jit": "off"})
             try:
@@ -284,7 +280,7 @@ def main() -> None:
     console = Console(highlight=False)
     try:
         asyncio.run(run(options, console))
-    except (BenchmarkFailed, PartnerFailed, ProviderSilent, EmbeddedDatabaseError) as error:
+    except FAILURES as error:
         print(error, file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:

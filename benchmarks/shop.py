@@ -168,15 +168,15 @@ async def running(home: Path, *, workers: int, products: bool = True) -> AsyncIt
         await shop.until_ready()
         if products:
             await shop.import_products()
-        await check_durability(shop)
+        await check_durability(shop.dsn)
         yield shop
     finally:
         await asyncio.to_thread(shop.stop)
 
 
-async def check_durability(shop: Shop) -> None:
+async def check_durability(dsn: str) -> None:
     """A figure without fsync is no figure. Raises `BenchmarkFailed`."""
-    connection = await asyncpg.connect(shop.dsn)
+    connection = await asyncpg.connect(dsn)
     try:
         for name in ("fsync", "synchronous_commit", "full_page_writes"):
             if await connection.fetchval("SELECT current_setting($1)", name) != "on":

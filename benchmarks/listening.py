@@ -1,0 +1,98 @@
+"""The consumers of the log benchmark: a process whose groups listen to everything and do nothing.
+
+A node of the platform with three consumers, and with the sequencer of the feed that every node
+has. It prints one line when it holds all partitions; for each line on its standard input it prints
+how many events each consumer has handled; it ends when there is no line any more.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import uvloop
+
+from benchmarks.announcing import EVENTS, SOURCE
+from tradewind.kernel.messages import NOTHING, PARTITIONS, Decision
+from tradewind.platform.bus.consumer import WHOLE
+from tradewind.platform.context import BATCH_MAX
+from tradewind.platform.database.transaction import Transaction
+from tradewind.platform.node import ConsumerPlan, Node, Plan
+from tradewind.platform.security.secrets import Secrets
+from tradewind.platform.settings import Settings
+from tradewind.platform.telemetry import metrics
+
+# Contexts of the platform, for their roles; the name makes them consumers of their own.
+CONTEXTS = ("inventory", "notifications", "payments")
+NAME = "bench"
+GROUPS = tuple(f"{context}.{NAME}" for context in CONTEXTS)
+HELD_POLL_S = 0.02
+
+
+async def nothing(tx: Transaction, messages: Sequence[Any]) -> Decision:
+    """Decide nothing: what is left is the log, and the offset."""
+    return NOTHING
+
+
+def node_of(dsn: str) -> Node:
+    """Three consumers of everything."""
+    plan = Plan(
+        commands=(),
+        consumers=[ConsumerPlan(context, NAME, nothing, EVENTS, BATCH_MAX) for context in CONTEXTS],
+        sweeps=(),
+        clients={},
+        announced=EVENTS,
+        sources={"order-events": (SOURCE,)},
+    )
+    return Node(Settings(), plan, dsn=dsn, secrets=Secrets([bytes(32)]))
+
+
+def holds_all(node: Node) -> bool:
+    """Whether every consumer has all its partitions, and the reader stands behind them."""
+    return all(
+        len(work.held) == (1 if WHOLE in work.held else PARTITIONS) and not work.behind
+        for work in node.works
+    )
+
+
+def handled() -> dict[str, int]:
+    """Events by consumer, counted when their offset was committed."""
+    name, worker = "tradewind_bus_events_total", metrics.worker()
+    return {
+        group: int(
+            metrics.REGISTRY.get_sample_value(name, {"consumer": group, "worker": worker}) or 0
+        )
+        for group in GROUPS
+    }
+
+
+async def run(dsn: str) -> None:
+    """Listen until nobody asks any more."""
+    loop = asyncio.get_running_loop()
+    questions = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(questions), sys.stdin)
+    node = node_of(dsn)
+    await node.start()
+    try:
+        while not holds_all(node):
+            await asyncio.sleep(HELD_POLL_S)
+        print("ready", flush=True)
+        while await questions.readline():
+            print(msgspec.json.encode(handled()).decode(), flush=True)
+    finally:
+        await node.stop()
+
+
+def main() -> None:
+    """Read the arguments and listen."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dsn", required=True)
+    given = parser.parse_args()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run(given.dsn))
+
+
+if __name__ == "__main__":
+    main()
