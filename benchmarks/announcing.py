@@ -94,7 +94,6 @@ def facts_of(order_id: str) -> list[Event]:
         billing_country=None,
         placed_at=AT,
     )
-    money = {"total_minor": 2_997, "currency": "GBP"}
     of_order = {"order_id": order_id, "payment_id": payment_id}
     return [
         OrderPlaced(
@@ -109,13 +108,20 @@ def facts_of(order_id: str) -> list[Event]:
             channel="web",
             payment=terms,
             placed_at=AT,
-            **money,
+            total_minor=2_997,
+            currency="GBP",
         ),
         StockReserved(sequence=2, order_id=order_id, payment=terms),
         PaymentAuthorised(sequence=3, terms=terms, **of_order),
         PaymentCleared(sequence=4, score=0, reasons=(), **of_order),
         OrderConfirmed(
-            sequence=5, customer=customer, contact=contact, confirmed_at=AT, **of_order, **money
+            sequence=5,
+            total_minor=2_997,
+            currency="GBP",
+            customer=customer,
+            contact=contact,
+            confirmed_at=AT,
+            **of_order,
         ),
         StockAllocated(sequence=6, order_id=order_id),
         MessageSent(

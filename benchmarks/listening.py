@@ -7,6 +7,7 @@ how many events each consumer has handled; it ends when there is no line any mor
 
 import argparse
 import asyncio
+import gc
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -17,12 +18,12 @@ import uvloop
 from benchmarks.announcing import EVENTS, SOURCE
 from tradewind.kernel.messages import NOTHING, PARTITIONS, Decision
 from tradewind.platform.bus.consumer import WHOLE
-from tradewind.platform.context import BATCH_MAX
 from tradewind.platform.database.transaction import Transaction
 from tradewind.platform.node import ConsumerPlan, Node, Plan
 from tradewind.platform.security.secrets import Secrets
 from tradewind.platform.settings import Settings
 from tradewind.platform.telemetry import metrics
+from tradewind.supervisor.web import GARBAGE_THRESHOLD
 
 # Contexts of the platform, for their roles; the name makes them consumers of their own.
 CONTEXTS = ("inventory", "notifications", "payments")
@@ -36,11 +37,11 @@ async def nothing(tx: Transaction, messages: Sequence[Any]) -> Decision:
     return NOTHING
 
 
-def node_of(dsn: str) -> Node:
+def node_of(dsn: str, batch_max: int) -> Node:
     """Three consumers of everything."""
     plan = Plan(
         commands=(),
-        consumers=[ConsumerPlan(context, NAME, nothing, EVENTS, BATCH_MAX) for context in CONTEXTS],
+        consumers=[ConsumerPlan(context, NAME, nothing, EVENTS, batch_max) for context in CONTEXTS],
         sweeps=(),
         clients={},
         announced=EVENTS,
@@ -68,16 +69,19 @@ def handled() -> dict[str, int]:
     }
 
 
-async def run(dsn: str) -> None:
+async def run(dsn: str, batch_max: int) -> None:
     """Listen until nobody asks any more."""
     loop = asyncio.get_running_loop()
     questions = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(questions), sys.stdin)
-    node = node_of(dsn)
+    node = node_of(dsn, batch_max)
     await node.start()
     try:
         while not holds_all(node):
             await asyncio.sleep(HELD_POLL_S)
+        gc.set_threshold(GARBAGE_THRESHOLD)  # as a web process does
+        gc.collect()
+        gc.freeze()
         print("ready", flush=True)
         while await questions.readline():
             print(msgspec.json.encode(handled()).decode(), flush=True)
@@ -89,9 +93,10 @@ def main() -> None:
     """Read the arguments and listen."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dsn", required=True)
+    parser.add_argument("--batch-max", type=int, required=True)
     given = parser.parse_args()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run(given.dsn))
+        runner.run(run(given.dsn, given.batch_max))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.log``: events through the log, from one process to three groups elsewhere.
+"""``python -m benchmarks.log``: events through the log, from a process to three groups in another.
 
 An event counts when each group has committed an offset behind it. The clock starts with the first
 unit of work and stops when the last group has passed the last event, so nothing is left behind and
@@ -29,6 +29,7 @@ from benchmarks.processes import Sample, Used, between, machine_busy_s, read_all
 from benchmarks.report import Book
 from benchmarks.shop import BenchmarkFailed, check_durability
 from tradewind import app
+from tradewind.platform.bus import feed
 from tradewind.platform.database.embedded import EmbeddedDatabaseError, EmbeddedPostgres
 
 ROOT = Path(__file__).parents[1]
@@ -45,6 +46,7 @@ class Options(Struct, frozen=True, kw_only=True):
     events: int = 40_000
     units: tuple[int, ...] = (100, ORDER_EVENTS)
     clients: int = 4
+    batch_max: int = feed.BATCH_MAX  # as the sequencer, which does as little as our groups do
     runs: int = 5
     folder: Path | None = None
     results: Path = ROOT / "benchmarks" / "results"
@@ -258,7 +260,8 @@ async def run(options: Options) -> tuple[Book, machine.Machine]:
             try:
                 children.append(await Child.start("benchmarks.announcing"))
                 read = address_of(server.dsn, READ)
-                children.append(await Child.start("benchmarks.listening", "--dsn", read))
+                limits = ("--batch-max", str(options.batch_max))
+                children.append(await Child.start("benchmarks.listening", "--dsn", read, *limits))
                 benchmark = Benchmark(options, server, *children)
                 await benchmark.run()
             finally:
@@ -283,6 +286,9 @@ def read_options() -> Options:
     parser.add_argument("--events", type=int, help=f"of each run ({defaults.events})")
     parser.add_argument("--units", type=report.numbers, help="events in a unit of work (100,8)")
     parser.add_argument("--clients", type=int, help=f"units under way ({defaults.clients})")
+    parser.add_argument(
+        "--batch-max", type=int, help=f"events a group takes at once ({defaults.batch_max})"
+    )
     parser.add_argument("--runs", type=int, help=f"how often everything ({defaults.runs})")
     parser.add_argument("--folder", type=Path, help="where the database is made, and removed")
     parser.add_argument("--results", type=Path, help="where the lines go (benchmarks/results)")
@@ -304,7 +310,9 @@ def main() -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
-    shown = {name: getattr(options, name) for name in ("events", "units", "clients", "runs")}
+    shown = {
+        name: getattr(options, name) for name in ("events", "units", "clients", "batch_max", "runs")
+    }
     report.keep(console, book, host, options.results, module="benchmarks.log", options=shown)
 
 

@@ -2,6 +2,7 @@
 timers fire once; the feed has no gaps."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
 
@@ -16,7 +17,7 @@ from tradewind.kernel.messages import (
     TimerSet,
     partition_of,
 )
-from tradewind.platform.bus import consumer, delivery, feed, timers
+from tradewind.platform.bus import consumer, delivery, feed, log, timers
 from tradewind.platform.bus.consumer import Work
 from tradewind.platform.bus.delivery import Unit
 from tradewind.platform.database.transaction import Transaction
@@ -42,6 +43,76 @@ async def test_a_full_queue_loses_nothing(
     hands.hold.set()
     sequences = await workshop.until_handled(150)
     assert sequences == {f"t{n}": [1, 2, 3, 4, 5] for n in range(30)}
+
+
+async def test_the_reader_goes_back_only_as_far_as_there_is_room(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One consumer stands still while another goes on: the reader goes back for it until it is
+    full again, and from there to where the other one is, not over all that lies between."""
+    monkeypatch.setattr(consumer, "QUEUE_MAX", 100)
+    monkeypatch.setattr(log, "READ_ROWS_MAX", 50)
+    read, rows = log.read, 0
+
+    async def counted(connection: Any, after: Position) -> Any:
+        nonlocal rows
+        found, cursor = await read(connection, after, rows_max=50)
+        rows += len(found)
+        return found, cursor
+
+    monkeypatch.setattr(log, "read", counted)
+    node = await workshop.start("one", consumers=("echo", "slow"))
+    slow = next(work for work in node.works if work.name == "toy.slow")
+    async with slow.gate:
+        for sequence in range(1, 31):
+            await workshop.append(
+                *(Touched(sequence=sequence, thing_id=f"t{n}") for n in range(30))
+            )
+        await workshop.until_handled(900)
+        others = [work for work in node.works if work is not slow]
+        await until_true(
+            lambda: not any(work.behind or work.queue for work in others), "others to be through"
+        )
+        assert slow.behind and len(slow.queue) == 100
+        next(task for task in node._tasks if task.get_name() == "reader").cancel()
+    await workshop.until_handled(100, "slow")
+    front, rows = node.reader.cursor, 0
+    async with slow.gate:
+        while await node.reader.step():
+            pass
+        assert slow.behind
+        assert node.reader.cursor >= front
+        assert rows <= 300, "of 800"
+    node._tasks.append(asyncio.create_task(node.reader.run()))
+    everything = {f"t{n}": list(range(1, 31)) for n in range(30)}
+    assert await workshop.until_handled(900, "slow") == everything
+    assert await workshop.sequences() == everything, "the other one was given nothing twice"
+
+
+async def test_nothing_is_read_that_nobody_has_room_for(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that is behind would read the same rows over and over."""
+    monkeypatch.setattr(consumer, "QUEUE_MAX", 20)
+    node = await workshop.start("one")
+    async with AsyncExitStack() as stood_still:
+        for work in node.works:
+            await stood_still.enter_async_context(work.gate)
+        await workshop.append(*(Touched(sequence=1, thing_id=f"t{n}") for n in range(99)))
+
+        def full() -> bool:
+            return not any(held.ready for work in node.works for held in work.held.values())
+
+        # All partitions of all consumers, one after the other.
+        for sequence in range(2, 12):
+            await workshop.append(
+                *(Touched(sequence=sequence, thing_id=f"t{n}") for n in range(99))
+            )
+            await asyncio.sleep(0.01)
+        await until_true(full, "queues to be full")
+        assert await node.reader.step() == 0
+    sequences = await workshop.until_handled(99 * 11)
+    assert sequences == {f"t{n}": list(range(1, 12)) for n in range(99)}
 
 
 async def test_the_reader_goes_back_for_partitions_that_are_gained(workshop: Workshop) -> None:

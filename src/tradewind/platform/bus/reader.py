@@ -15,7 +15,7 @@ from itertools import groupby
 
 from tradewind.kernel.messages import START, Delivered, Position
 from tradewind.platform.bus import delivery, log
-from tradewind.platform.bus.consumer import Work
+from tradewind.platform.bus.consumer import Held, Work
 from tradewind.platform.bus.log import Vocabulary
 from tradewind.platform.bus.recent import Announced, Recent
 from tradewind.platform.database.pool import Connection, Pool
@@ -46,6 +46,10 @@ class Reader:
         self.works = works
         self.poll_floor_s = poll_floor_s
         self.cursor = START
+        # Up to where it has been before it went back, and for whom it did: what lies between is
+        # for them alone.
+        self.front = START
+        self.following: list[tuple[Work, int, Held]] = []
         self.told = 0  # the newest xid this process committed events under
         self.awaited = 0  # the newest of those that it looks for now
         self.recent = Recent()
@@ -138,8 +142,9 @@ class Reader:
     async def step(self) -> int:
         """Read once and hand out; how many rows came."""
         self.come_back()
-        if not any(work.held for work in self.works):
-            return 0
+        self.leap()
+        if not any(held.ready for work in self.works for held in work.held.values()):
+            return 0  # nobody has room: what is read now would be read again
         self._looking = True
         try:
             messages, cursor = await self.look()
@@ -192,6 +197,8 @@ class Reader:
         self.recent.forget()
         self.life = 0
         self.awaited = self.told = 0
+        self.front = START
+        self.following.clear()
         self._sequences.clear()
         for work in self.works:
             work.let_go(list(work.held))
@@ -251,12 +258,30 @@ class Reader:
         if not wanted:
             return
         if any(held.ready for work in self.works for held in work.held.values()):
+            self.front = max(self.front, self.cursor)
             self.cursor = min(self.cursor, *wanted)
         else:
             # Nobody follows us: begin where the first one wants to, also if that is further on
             # (a start does not read the whole log). What lies between was for others to watch.
-            self.cursor = min(wanted)
+            self.cursor = self.front = min(wanted)
+            self.following.clear()
             self._sequences.clear()
         for work in behind:
             if work.wants_from() is not None:
+                resting = [(slot, held) for slot, held in work.held.items() if not held.ready]
                 work.resume(self.cursor)
+                self.following += [(work, slot, held) for slot, held in resting if held.ready]
+
+    def leap(self) -> None:
+        """Go on where somebody has room again: those for whom we went back may be full by now, or
+        have let go, and what they have queued they need not see again.
+
+        Whoever else is ready was handed out all that lies before the front.
+        """
+        self.following = [
+            (work, slot, held)
+            for work, slot, held in self.following
+            if held.ready and work.held.get(slot) is held and self.cursor < self.front
+        ]
+        wanted = min((held.seen for _, _, held in self.following), default=self.front)
+        self.cursor = max(self.cursor, min(wanted, self.front))

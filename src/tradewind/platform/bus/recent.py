@@ -59,7 +59,10 @@ class Recent:
         self._units: OrderedDict[int, Announced | None] = OrderedDict()
 
     def __bool__(self) -> bool:
-        return bool(self._units)
+        """Whether any event is known. A process that only listens commits offsets, and no events:
+        where those stand in the log is of no use to it.
+        """
+        return any(announced is not None for announced in self._units.values())
 
     def put(self, xid: int, announced: Announced | None) -> None:
         """Remember a unit of this life of the server."""
