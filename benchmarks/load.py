@@ -72,8 +72,10 @@ class Load:
         *,
         products: int = PRODUCTS,
         sku_digits: int = SKU_DIGITS,
+        hot: bool = False,
     ) -> None:
         self.window = window
+        self._hot = hot  # whether everybody wants the same first product
         self._products = products
         self._third = products // 3
         self._body = BODY.replace(b"%04d", b"%%0%dd" % sku_digits)
@@ -104,7 +106,7 @@ class Load:
         chance, third = random.random, self._third
         body = self._body % (
             name,
-            1 + int(chance() * third),
+            1 if self._hot else 1 + int(chance() * third),
             1 + third + int(chance() * third),
             1 + 2 * third + int(chance() * (self._products - 2 * third)),
         )
@@ -255,10 +257,16 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--products", type=int, default=PRODUCTS, help="that are ordered from")
     parser.add_argument("--sku-digits", type=int, default=SKU_DIGITS, help="behind the B")
+    parser.add_argument("--hot", action="store_true", help="one product is in every order")
     given = parser.parse_args()
     window = Window(given.begin, given.end, given.until)
     load = Load(
-        given.host, given.port, window, products=given.products, sku_digits=given.sku_digits
+        given.host,
+        given.port,
+        window,
+        products=given.products,
+        sku_digits=given.sku_digits,
+        hot=given.hot,
     )
     run_and_print(load, given)
 

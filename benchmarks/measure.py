@@ -120,6 +120,7 @@ async def measure(
     connections: int,
     warm_s: float,
     seconds: float,
+    hot: bool = False,
     load: tuple[str, ...] = (),
     proved: bool = True,
 ) -> Run:
@@ -134,7 +135,9 @@ async def measure(
     begin = time.monotonic() + LOAD_STARTS_WITHIN_S + warm_s
     window = (begin, begin + seconds, begin + seconds + TAIL_S)
     with tempfile.NamedTemporaryFile() as latencies:
-        process = await start_load(shop, connections, window, latencies.name, load)
+        process = await start_load(
+            shop, connections, window, latencies.name, (*load, *["--hot"] * hot)
+        )
         try:
             before = await mark_at(window[0], tiers.sample, connection)
             after = await mark_at(window[1], tiers.sample, connection)

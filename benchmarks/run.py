@@ -43,6 +43,7 @@ class Options(Struct, frozen=True, kw_only=True):
     runs: int = 3
     connections: tuple[int, ...] = (1, 16, 64, 128)
     workers: int = 1
+    hot: bool = False  # also with one product in every order
     warm_s: float = 3
     idle_s: float = IDLE_S
     folder: Path | None = None
@@ -79,7 +80,7 @@ class Benchmark:
         self.connection = connection
         self.progress = progress
         self.book = Book()
-        steps = 3 + options.runs * (3 + len(options.connections))
+        steps = 3 + options.runs * (3 + len(options.connections) * (1 + options.hot))
         self._task = progress.add_task("starting", total=steps)
 
     def begin(self, what: str) -> None:
@@ -123,10 +124,15 @@ class Benchmark:
         a_before = await self.partner(partners.A)
         self.end()
         found: dict[int, Run] = {}
+        hot: dict[int, Run] = {}
         for connections in self.options.connections:
             self.begin(f"{title}: {connections} connections")
             found[connections] = await self.orders(connections)
             self.end()
+            if self.options.hot:
+                self.begin(f"{title}: {connections} connections, one product in every order")
+                hot[connections] = await self.orders(connections, hot=True)
+                self.end()
         self.begin(f"{title}: B")
         b = await self.partner(partners.B)
         self.end()
@@ -143,8 +149,10 @@ class Benchmark:
         note_partner(self.book, "b", b, a)
         for connections, run in found.items():
             note_run(self.book, f"c{connections}", run, a, b)
+            if self.options.hot:
+                note_hot(self.book, f"c{connections}", hot[connections], run)
 
-    async def orders(self, connections: int) -> Run:
+    async def orders(self, connections: int, *, hot: bool = False) -> Run:
         """One run of the platform."""
         return await measure(
             self.shop,
@@ -152,6 +160,7 @@ class Benchmark:
             connections=connections,
             warm_s=self.options.warm_s,
             seconds=self.options.seconds,
+            hot=hot,
         )
 
     async def partner(self, partner: partners.Partner) -> PartnerRun:
@@ -202,6 +211,18 @@ def note_run(book: Book, name: str, run: Run, a: PartnerRun, b: PartnerRun) -> N
     book.note(f"{name}.not_confirmed", "answers", sum(run.refused.values()))
 
 
+def note_hot(book: Book, name: str, run: Run, spread: Run) -> None:
+    """Everybody wants the same product: the figures beside those of the same load, spread."""
+    book.note(f"{name}.hot", "of spread", run.orders_per_s / spread.orders_per_s)
+    book.note(f"{name}.hot.orders", "orders/s", run.orders_per_s)
+    for share in ("p50", "p95", "p99"):
+        book.note(f"{name}.hot.{share}", "ms", getattr(run, f"{share}_ms"))
+    both = run.cpu_us("web", "postgres")
+    book.note(f"{name}.hot.cpu.web_and_postgres", "us/order", both)
+    book.note(f"{name}.hot.cpu.others", "% of machine", run.used.others_share * 100)
+    book.note(f"{name}.hot.not_confirmed", "answers", sum(run.refused.values()))
+
+
 def read_options(arguments: Sequence[str]) -> Options:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
@@ -212,6 +233,9 @@ def read_options(arguments: Sequence[str]) -> Options:
         "--connections", type=report.numbers, help="e.g. 1,16,64,128 (which is the default)"
     )
     parser.add_argument("--workers", type=int, help="web processes (1)")
+    parser.add_argument(
+        "--hot", action="store_const", const=True, help="also with one product in every order"
+    )
     parser.add_argument("--warm-s", type=float, help="load before each window (3)")
     parser.add_argument("--folder", type=Path, help="where the database is made, and removed")
     parser.add_argument("--results", type=Path, help="where the lines go (benchmarks/results)")
@@ -256,6 +280,7 @@ def keep(book: Book, options: Options, host: machine.Machine, console: Console) 
             "runs": options.runs,
             "connections": options.connections,
             "workers": options.workers,
+            "hot": options.hot,
             "warm_s": options.warm_s,
         },
         sha256=partners.hashes(),

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.timeout(240)
 def test_a_quick_run_ends_with_figures_and_holding_invariants(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "--quick", "--results", str(tmp_path)],
+        [sys.executable, "-m", "benchmarks", "--quick", "--hot", "--results", str(tmp_path)],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -31,6 +31,10 @@ def test_a_quick_run_ends_with_figures_and_holding_invariants(tmp_path: Path) ->
     assert orders["ratio_to_a"] == pytest.approx(
         orders["value"] / lines["a.orders"]["value"], rel=0.01
     )
+    assert lines["c8.hot"]["value"] == pytest.approx(
+        lines["c8.hot.orders"]["value"] / orders["value"], rel=0.01
+    )
+    assert lines["c8.hot.not_confirmed"]["value"] == 0
     assert lines["c8.not_confirmed"]["value"] == 0
     assert lines["c8.cpu.web"]["value"] > 0
     assert lines["c8.cpu.postgres"]["value"] > 0
