@@ -207,6 +207,19 @@ async def start_load(
     )
 
 
+async def start_flood(
+    shop: Shop, rate: float, connections_max: int, window: tuple[float, float, float]
+) -> asyncio.subprocess.Process:
+    """The flood, as the process of its own that it is; it prints a `Flooded`."""
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "benchmarks.flood", "--port", str(shop.port)),
+        *("--rate", f"{rate:.1f}", "--connections", str(connections_max)),
+        *("--begin", str(window[0]), "--end", str(window[1]), "--until", str(window[2])),
+        cwd=Path(__file__).parents[1],
+        stdout=asyncio.subprocess.PIPE,
+    )
+
+
 async def result_of(process: asyncio.subprocess.Process) -> Counted:
     """What the load generator counted. Raises `BenchmarkFailed` where it died."""
     output, _ = await process.communicate()

@@ -37,6 +37,7 @@ from benchmarks.measure import (
     percentile,
     read_latencies,
     result_of,
+    start_flood,
     start_load,
 )
 from benchmarks.processes import Memory, Used, between
@@ -176,13 +177,7 @@ class Pressure:
         tiers = self.shop.tiers()
         begin = time.monotonic() + 1 + FLOOD_WARM_S
         window = (begin, begin + self.options.seconds, begin + self.options.seconds + 0.5)
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "benchmarks.flood", "--port", str(self.shop.port)),
-            *("--rate", f"{rate:.1f}", "--connections", str(self.options.connections)),
-            *("--begin", str(window[0]), "--end", str(window[1]), "--until", str(window[2])),
-            cwd=ROOT,
-            stdout=asyncio.subprocess.PIPE,
-        )
+        process = await start_flood(self.shop, rate, self.options.connections, window)
         try:
             before = await mark_at(window[0], tiers.sample, self.connection)
             after = await mark_at(window[1], tiers.sample, self.connection)
