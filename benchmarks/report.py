@@ -152,7 +152,7 @@ def keep(
         sha256=sha256 or {},
     )
     show(console, lines, host)
-    file = folder / f"{now:%Y%m%dT%H%M%SZ}.jsonl"
+    file = folder / f"{now:%Y%m%dT%H%M%SZ}-{module.rpartition('.')[2]}.jsonl"
     write(lines, file)
     console.print(f"written to {file}", soft_wrap=True)
     return file
