@@ -41,7 +41,7 @@ from benchmarks.measure import (
 )
 from benchmarks.processes import between
 from benchmarks.report import Book
-from benchmarks.run import NOT_DISKS, RESULTS
+from benchmarks.run import RESULTS
 from benchmarks.shop import BenchmarkFailed, Shop, running
 from tradewind.checks.provider import ProviderSilent
 from tradewind.platform.database.embedded import EmbeddedDatabaseError
@@ -263,7 +263,7 @@ async def run(options: Options, console: Console) -> bool:
     kept = options.folder is not None
     folder = options.folder or Path(tempfile.mkdtemp(prefix="tradewind-growth-"))
     folder.mkdir(parents=True, exist_ok=True)
-    if machine.file_system_of(folder) in NOT_DISKS:
+    if machine.file_system_of(folder) in machine.NOT_DISKS:
         raise BenchmarkFailed("The folder lies in memory: name one on a disk by --folder.")
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     wanted = {
