@@ -193,3 +193,13 @@ async def test_what_another_process_took_elsewhere_is_given_back(shop: Shop) -> 
     )
     assert (await cancel(shop, order["id"])).status == 200
     assert (await shop.stock("elsewhere"))["available"] == 14
+
+
+async def test_a_time_is_told_the_same_from_memory(shop: Shop) -> None:
+    """History may come with any time zone; the database gives UTC, and so must memory."""
+    await shop.given_product("from-afar", on_hand=2)
+    body = shop.order(("from-afar", 1), placed_at="2011-01-04T10:00:00+02:00")
+    answer = await shop.admin("POST", "/v1/orders", body, key="from-afar")
+    assert answer.status == 201, answer.raw
+    read = await shop.read_order(answer.json["id"])
+    assert answer.json["placed_at"] == read["placed_at"] == "2011-01-04T08:00:00Z"

@@ -135,7 +135,7 @@ async def post_order(request: Request) -> Answer | Settled:
         else minor(body.expected_total, "/expected_total", body.currency),
         channel=body.channel or "web",
         imported=imported,
-        placed_at=body.placed_at,
+        placed_at=None if body.placed_at is None else body.placed_at.astimezone(UTC),
         idempotency=request.idempotency,
     )
     outcome = await request.submit(command)
