@@ -144,7 +144,11 @@ class Reader:
         self.come_back()
         self.leap()
         if not any(held.ready for work in self.works for held in work.held.values()):
-            return 0  # nobody has room: what is read now would be read again
+            # Nobody has room, or holds anything: what is read now would be read again.
+            if self.faulty:  # nothing to read for; but does it answer again?
+                async with self.pool.lend("tradewind_bus") as connection:
+                    await connection.execute("SELECT 1")
+            return 0
         self._looking = True
         try:
             messages, cursor = await self.look()
