@@ -49,7 +49,8 @@ async def write_messages(
     posted = rules.post(
         [requested(event) for event in events],
         states,
-        message_ids=[new_id("msg") for _ in events],
+        # In the order of the events: mails of one batch are listed as they happened.
+        message_ids=sorted(new_id("msg") for _ in events),
         to_mailbox=to_mailbox,
         now=tx.now,
     )
