@@ -100,7 +100,7 @@ async def test_what_is_at_rest_is_forgotten(shop: Shop) -> None:
     order = (await shop.place(("at-rest", 1))).json
     await shop.until(order["id"], payment="captured")
     await shop.until_idle()
-    names = [name for name in shop.node.workplace.memory._rows if name[1] != "AT-REST"]
+    names = [name for name in shop.node.workplace.known._rows if name[1] != "AT-REST"]
     assert not [name for name in names if name[1] in (order["id"], order["payment"]["id"])]
 
 

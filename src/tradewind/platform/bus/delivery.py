@@ -18,7 +18,7 @@ from tradewind.platform.bus import idempotency, log, timers
 from tradewind.platform.bus.log import Cause
 from tradewind.platform.bus.recent import Announced
 from tradewind.platform.database.clock import Clock
-from tradewind.platform.database.memory import Memory
+from tradewind.platform.database.known_rows import KnownRows
 from tradewind.platform.database.pool import Pool
 from tradewind.platform.database.session import SessionEnded
 from tradewind.platform.database.transaction import LeaseLost as LeaseLost
@@ -82,7 +82,7 @@ class Workplace(Struct, kw_only=True):
     clock: Clock
     settings: Settings
     committed: Callable[[Done], None]  # told after every commit: doorbells, waiting requests
-    memory: Memory = msgspec.field(default_factory=Memory)
+    known: KnownRows = msgspec.field(default_factory=KnownRows)
     bells: tuple[str, ...] = ()  # channels to ring with a commit, while other processes live
 
 
@@ -136,7 +136,7 @@ def figures_of(name: str) -> tuple[Histogram, Histogram]:
 async def attempt(workplace: Workplace, unit: Unit) -> Done:
     """One try: the handler's reads, its decision, and everything it changes in one statement."""
     async with workplace.pool.lend(f"tradewind_{unit.context}") as connection:
-        life, memory = workplace.pool.life_of(connection), workplace.memory
+        life, known = workplace.pool.life_of(connection), workplace.known
         if unit.fence is not None and life != (unit.life or workplace.pool.witness):
             # The server may have crashed, and lost what these messages are about.
             raise SessionEnded("the messages were read in another life of the server, perhaps")
@@ -145,7 +145,7 @@ async def attempt(workplace: Workplace, unit: Unit) -> Done:
             workplace.clock.now(),
             workplace.settings,
             anew=unit.anew,
-            memory=memory if memory.believes(life) else None,
+            known=known if known.believes(life) else None,
         )
         try:
             decision = await unit.handler(tx, unit.messages)
@@ -155,10 +155,10 @@ async def attempt(workplace: Workplace, unit: Unit) -> Done:
             if not tx.recalled:
                 raise
             # Perhaps the rows are no longer so; what fails on rows that were read is a fault.
-            memory.forget(tx.recalled)
+            known.forget(tx.recalled)
             raise StaleRead(f"failed on rows known from memory: {error!r}") from error
         if tx.unproven:
-            memory.forget(tx.unproven)
+            known.forget(tx.unproven)
             raise StaleRead(f"{len(tx.unproven)} rows were known from memory only")
         settled: Mapping[int, Settled] = {}
         answers: Mapping[str, Settled] = {}
@@ -192,9 +192,9 @@ async def attempt(workplace: Workplace, unit: Unit) -> Done:
         try:
             xid = await tx.send(ring=ring, lazy=lazy)
         except BaseException:
-            memory.forget([*tx.recalled, *tx.remembered])
+            known.forget([*tx.recalled, *tx.remembered])
             raise
-        memory.keep(tx.remembered, life)
+        known.keep(tx.remembered, life)
     return Done(xid, decision, partitions, announced, life, answers, settled)
 
 

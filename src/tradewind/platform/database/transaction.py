@@ -25,8 +25,8 @@ from typing import Any, TypeVar
 import asyncpg
 from msgspec import Struct
 
+from tradewind.platform.database.known_rows import KnownRows, Name
 from tradewind.platform.database.literals import encoded
-from tradewind.platform.database.memory import Memory, Name
 from tradewind.platform.database.pool import Connection
 from tradewind.platform.settings import Settings
 
@@ -105,7 +105,7 @@ class Transaction(Snapshot):
         settings: Settings,
         *,
         anew: bool = False,
-        memory: Memory | None = None,
+        known: KnownRows | None = None,
     ) -> None:
         super().__init__(connection, now)
         self.settings = settings
@@ -114,7 +114,7 @@ class Transaction(Snapshot):
         self.anew = anew
         self.writes: list[Write] = []
         self.locked = False
-        self._memory = memory
+        self._known = known
         self.recalled: set[Name] = set()
         self._vouched: set[Name] = set()
         self.remembered: dict[Name, Any] = {}  # to be kept when this is committed
@@ -124,9 +124,9 @@ class Transaction(Snapshot):
 
         They are shared: copy what you change. Nothing is known to a unit that is run anew.
         """
-        if self._memory is None or self.anew:
+        if self._known is None or self.anew:
             return {}
-        found = self._memory.recall((kind, key) for key in keys)
+        found = self._known.recall((kind, key) for key in keys)
         self.recalled.update((kind, key) for key in found)
         return found
 

@@ -11,7 +11,7 @@ from tradewind.kernel.messages import NOTHING, Decision
 from tradewind.platform.bus import delivery
 from tradewind.platform.bus.delivery import Done, Unit, Workplace
 from tradewind.platform.database.clock import Clock
-from tradewind.platform.database.memory import Memory
+from tradewind.platform.database.known_rows import KnownRows
 from tradewind.platform.database.pool import Pool
 from tradewind.platform.database.transaction import Transaction
 from tradewind.platform.settings import Settings
@@ -29,7 +29,7 @@ async def pool(dsn: str) -> AsyncIterator[Pool]:
         f"GRANT ALL ON inventory.counters TO {ROLE}"
     )
     await connection.close()
-    pool = Pool(dsn, connections_max=3, application="test_memory")
+    pool = Pool(dsn, connections_max=3, application="test_known_rows")
     yield pool
     await pool.close()
 
@@ -128,7 +128,7 @@ async def test_without_a_witness_nothing_is_known(pool: Pool) -> None:
     for _ in range(2):
         await count(place, handler)
     assert handler.known == [None, None]
-    assert len(place.memory) == 0
+    assert len(place.known) == 0
 
 
 async def test_a_witness_that_is_gone_takes_all_with_it(pool: Pool) -> None:
@@ -157,16 +157,16 @@ async def test_a_witness_that_is_gone_takes_all_with_it(pool: Pool) -> None:
     again.terminate()
 
 
-def test_memory_is_bounded() -> None:
+def test_they_are_bounded() -> None:
     """What was used longest ago goes."""
-    memory = Memory(rows_max=3)
-    assert memory.believes(7)
-    memory.keep({("k", str(n)): n for n in range(3)}, 7)
-    memory.recall([("k", "0")])
-    memory.keep({("k", "3"): 3}, 7)
-    assert memory.recall([("k", str(n)) for n in range(4)]) == {"0": 0, "2": 2, "3": 3}
-    memory.keep({("k", "0"): None}, 7)
-    memory.keep({("k", "2"): 22}, 6)  # a late commit of another life
-    assert memory.recall([("k", str(n)) for n in range(4)]) == {"3": 3}
-    assert memory.believes(8)
-    assert len(memory) == 0
+    rows = KnownRows(rows_max=3)
+    assert rows.believes(7)
+    rows.keep({("k", str(n)): n for n in range(3)}, 7)
+    rows.recall([("k", "0")])
+    rows.keep({("k", "3"): 3}, 7)
+    assert rows.recall([("k", str(n)) for n in range(4)]) == {"0": 0, "2": 2, "3": 3}
+    rows.keep({("k", "0"): None}, 7)
+    rows.keep({("k", "2"): 22}, 6)  # a late commit of another life
+    assert rows.recall([("k", str(n)) for n in range(4)]) == {"3": 3}
+    assert rows.believes(8)
+    assert len(rows) == 0

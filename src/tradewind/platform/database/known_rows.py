@@ -16,7 +16,7 @@ ROWS_MAX = 20_000
 Name = tuple[str, str]  # kind of row, key
 
 
-class Memory:
+class KnownRows:
     """The rows that units of this process left behind, the newest use last."""
 
     def __init__(self, *, rows_max: int = ROWS_MAX) -> None:
