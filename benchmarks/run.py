@@ -57,7 +57,7 @@ PARTNER_FIGURES = (
     ("cpu.pgbench", "us/order", "pgbench_us"),
     ("wal", "bytes/order", "wal_bytes"),
 )
-QUICK = Options(seconds=1, runs=1, connections=(8,), warm_s=0.5, idle_s=0.5)
+QUICK = Options(seconds=2, runs=1, connections=(8,), warm_s=2, idle_s=0.5)
 
 
 class PartnerRun(Struct, frozen=True):

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.timeout(240)
 def test_a_short_run_ends_with_figures_and_right_answers(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.pressure", "overload", "idlers"]
-    command += ["--seconds", "2", "--times", "6", "--idle", "200", "--results", str(tmp_path)]
+    command += ["--seconds", "3", "--times", "6", "--idle", "200", "--results", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1), done.stderr or done.stdout
     (file,) = tmp_path.glob("*-pressure.jsonl")
