@@ -147,18 +147,17 @@ async def test_an_order_has_the_price_that_is_there(shop: Shop) -> None:
     assert (await shop.place(("priced", 1))).status == 201
 
 
-async def opened_elsewhere(shop: Shop, sku_key: str, location: str, on_hand: int) -> None:
-    """Another process counts units of a sku at a second place."""
-    await execute(
-        shop,
-        f"""
-        INSERT INTO inventory.locations (code, id, name, priority)
-        VALUES ('{location}', 'loc_{location}', '{location}', 9);
-        INSERT INTO inventory.stock (sku_key, location, on_hand)
-        VALUES ('{sku_key}', '{location}', {on_hand});
-        UPDATE inventory.skus SET sequence = sequence + 1 WHERE sku_key = '{sku_key}';
-        """,
-    )
+async def opened_elsewhere(shop: Shop, sku: str, location: str, on_hand: int) -> None:
+    """Another process counts units of a sku at a second place: this one remembers what it did."""
+    known = shop.node.workplace.known._rows
+    remembered = dict(known)
+    answer = await shop.admin("PUT", f"/v1/locations/{location}", {"name": location})
+    assert answer.status == 201, answer.raw
+    body = {"on_hand": on_hand, "location": location}
+    answer = await shop.admin("PUT", f"/v1/stock/{sku}", body)
+    assert answer.status == 200, answer.raw
+    known.clear()
+    known.update(remembered)
 
 
 async def test_what_is_given_back_counts_with_what_lies_elsewhere(shop: Shop) -> None:
@@ -167,7 +166,7 @@ async def test_what_is_given_back_counts_with_what_lies_elsewhere(shop: Shop) ->
     await shop.place(("two-places", 6))
     order = (await shop.place(("two-places", 1))).json
     await shop.until(order["id"], payment="captured")
-    await opened_elsewhere(shop, "TWO-PLACES", "beside", 2)
+    await opened_elsewhere(shop, "two-places", "beside", 2)
     assert (await cancel(shop, order["id"])).status == 200
     query = "SELECT availability FROM inventory.skus WHERE sku_key = 'TWO-PLACES'"
     connection = await asyncpg.connect(shop.settings.database_url)
@@ -182,7 +181,7 @@ async def test_what_another_process_took_elsewhere_is_given_back(shop: Shop) -> 
     await shop.given_product("elsewhere", on_hand=9)
     order = (await shop.place(("elsewhere", 2))).json
     await shop.until(order["id"], payment="captured")
-    await opened_elsewhere(shop, "ELSEWHERE", "barn", 5)
+    await opened_elsewhere(shop, "elsewhere", "barn", 5)
     await execute(
         shop,
         f"""
