@@ -11,7 +11,7 @@ from tests.flows.test_an_order_is_called_off import cancel
 from tradewind.contexts.inventory import handlers as inventory
 from tradewind.contexts.inventory.rules import Book as StockBook
 from tradewind.contexts.inventory.tables import ReservationRow, ShelfRow
-from tradewind.contexts.orders import handlers as orders
+from tradewind.contexts.orders.handlers import desk as orders
 from tradewind.contexts.orders.rules import Desk
 from tradewind.contexts.payments.handlers import rows as payments
 from tradewind.contexts.payments.rules import Book, Case

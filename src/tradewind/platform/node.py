@@ -322,10 +322,8 @@ class Node:
             # Runs in another process, whose offsets `_passed_elsewhere` asks; or nowhere.
             return self.members.alone
         for partition, xid in written.items():
-            if partition in self.reader.halted:
-                return False  # behind a gap nothing is handed to it
             held = work.held.get(work.slot(partition))
-            if held is None or not held.ready:
+            if held is None or not held.ready or partition in self.reader.halted:
                 return False
             if held.committed.xid > xid:
                 continue  # an equal one may be in the middle of what that transaction announced

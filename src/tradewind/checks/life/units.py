@@ -138,7 +138,7 @@ class Units:
         return self.close(life, desk)
 
     def close(self, life: Life, desk: orders.Desk) -> Life:
-        """As `orders.handlers.close_desk`: the row, its events, answers and timer."""
+        """As `orders.handlers.desk.close_desk`: the row, its events, answers and timer."""
         ruling, order_id = desk.ruling, life.order.order_id
         timer = ruling.timers.get(order_id)
         row = ruling.changed.get(order_id, life.order)

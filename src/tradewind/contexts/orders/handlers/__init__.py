@@ -1,0 +1,28 @@
+"""Load, decide, save: what happens to orders, and the copy of the offers.
+
+No handler here takes a lock. An order's row is changed only if it still is as it was read, so two
+units that meet on an order are put in line by the row; the loser decides again. The version alone
+would not tell: what orders only notes (how the money stands, that the stock is free) announces
+nothing and leaves the version as it is.
+"""
+
+from tradewind.contexts.orders.handlers.desk import (
+    News,
+    cancel_orders,
+    decide_orders,
+    expire_orders,
+    fold,
+)
+from tradewind.contexts.orders.handlers.offers import copy_offers, offers_of
+from tradewind.contexts.orders.handlers.placing import place_orders
+
+__all__ = [
+    "News",
+    "cancel_orders",
+    "copy_offers",
+    "decide_orders",
+    "expire_orders",
+    "fold",
+    "offers_of",
+    "place_orders",
+]
