@@ -81,7 +81,7 @@ def deadlines(units: Units, life: Life) -> Iterator[Step]:
 def people(units: Units, life: Life) -> Iterator[Step]:
     """The customer calls off or wants money back; a reviewer decides."""
     if life.read is not None:
-        # As the guard in `orders.handlers.desk.UPDATE_ORDERS` compares; else the unit decides again.
+        # As the guard in `UPDATE_ORDERS` of orders compares; else the unit decides again.
         fresh = is_fresh(life.read, life.order)
         words = "the cancellation is written" if fresh else "the cancellation is decided again"
         read = life.read if fresh else life.order

@@ -1,0 +1,268 @@
+"""Every setting of the platform: name, unit, default, range, meaning."""
+
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import Struct
+
+
+class About(Struct, frozen=True, kw_only=True):
+    """What the type of a setting cannot say."""
+
+    text: str  # one sentence
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    schemes: tuple[str, ...] = ()  # of a URL
+    secret: bool = False  # never printed
+    variable: str = ""  # where it is not TRADEWIND_ + the name
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """The settings in force. Tests build one by hand; programs call `read_settings`."""
+
+    # Where it runs
+    home: Annotated[
+        Path, About(text="The folder that holds the database, the admin key and the logs.")
+    ] = Path(".tradewind")
+    host: Annotated[str, About(text="The address the HTTP server listens on.")] = "127.0.0.1"
+    port: Annotated[
+        int, About(text="The port of the HTTP server; 0 takes a free one.", low=0, high=65_535)
+    ] = 8080
+    workers: Annotated[
+        int, About(text="Web processes; one per core is the most that helps.", low=1, high=64)
+    ] = 1
+    sample: Annotated[
+        bool, About(text="Load the sample shop when the platform starts for the first time.")
+    ] = True
+    database_url: Annotated[
+        str | None,
+        About(
+            text="A PostgreSQL server (15 or newer) to use in place of the embedded one.",
+            schemes=("postgresql", "postgres"),
+        ),
+    ] = None
+    secret_key: Annotated[
+        str | None,
+        About(
+            text="Master keys of the server, base64, newest first; empty: the file server.key.",
+            secret=True,
+        ),
+    ] = None
+    data_folder: Annotated[
+        Path,
+        About(
+            text="Where tests and benchmarks look for the large data sets; may be missing.",
+            variable="TRADEWIND_DATA",
+        ),
+    ] = Path("../shared/data")
+    connections_max: Annotated[
+        int,
+        About(
+            text="Database connections of one web process; more than 16 in all lose throughput.",
+            low=4,
+            high=64,
+        ),
+    ] = 12
+    disk_reserve_mb: Annotated[
+        int,
+        About(
+            text="With less room on the disk of the embedded database nothing is written.",
+            unit="MiB",
+            low=0,
+            high=1_000_000,
+        ),
+    ] = 128
+    memory_mb: Annotated[
+        int,
+        About(
+            text="What one web process may remember of answers; 0: every read asks the database.",
+            unit="MiB",
+            low=0,
+            high=1_000_000,
+        ),
+    ] = 64
+    archive_days: Annotated[
+        int, About(text="Older events move to files; 0: none do.", unit="days", low=0, high=36_500)
+    ] = 30
+    gc_freeze: Annotated[
+        bool,
+        About(text="Move everything loaded at the start out of the garbage collector's sight."),
+    ] = True
+
+    # Logs and traces
+    log_level: Annotated[
+        str,
+        About(
+            text="The least important log line that is written.",
+            choices=("debug", "info", "warning", "error"),
+        ),
+    ] = "info"
+    log_format: Annotated[
+        str,
+        About(
+            text="How log lines look; auto is console on a terminal and json elsewhere.",
+            choices=("auto", "json", "console"),
+        ),
+    ] = "auto"
+    trace_sample: Annotated[
+        float, About(text="The share of requests that are traced.", low=0, high=1)
+    ] = 0.01
+
+    # The edge
+    limits: Annotated[
+        bool, About(text="Limit the rate of requests per caller; off for load tests.")
+    ] = True
+    cors_origins: Annotated[
+        tuple[str, ...],
+        About(text="Web origins that may call the API from a browser, separated by commas."),
+    ] = ()
+    header_bytes_max: Annotated[
+        int,
+        About(text="The largest request head accepted.", unit="bytes", low=1_024, high=1_048_576),
+    ] = 16_384
+    body_timeout_s: Annotated[
+        float,
+        About(text="How long a client may take to send a body.", unit="s", low=0.1, high=3_600),
+    ] = 15
+    wait_default_s: Annotated[
+        float,
+        About(
+            text="How long an order request waits for its decision without a Prefer header.",
+            unit="s",
+            low=0,
+            high=300,
+        ),
+    ] = 10
+    wait_max_s: Annotated[
+        float,
+        About(
+            text="The longest wait a Prefer header may ask for, and keeps a connection open.",
+            unit="s",
+            low=0,
+            high=300,
+        ),
+    ] = 30
+    waiting_max: Annotated[
+        int,
+        About(
+            text="Requests waiting for a decision in one process; more are answered 202 at once.",
+            low=0,
+            high=1_000_000,
+        ),
+    ] = 1_000
+    batch_queue_max: Annotated[
+        int,
+        About(
+            text="Commands queued for one kind of work; more are answered 503 busy.",
+            low=1,
+            high=1_000_000,
+        ),
+    ] = 1_024
+    drain_timeout_s: Annotated[
+        float,
+        About(
+            text="How long a stopping web process finishes what it began.", unit="s", low=0, high=60
+        ),
+    ] = 6
+
+    # The bus
+    lease_s: Annotated[
+        float,
+        About(text="How long a process keeps unrenewed partitions.", unit="s", low=1, high=300),
+    ] = 5
+    poll_floor_ms: Annotated[
+        float,
+        About(
+            text="How often the log is looked at when no doorbell rings.",
+            unit="ms",
+            low=1,
+            high=10_000,
+        ),
+    ] = 50
+
+    # An order in time
+    authorise_attempt_timeout_s: Annotated[
+        float,
+        About(text="How long one authorisation may take.", unit="s", low=0.05, high=120),
+    ] = 3
+    authorise_attempts_max: Annotated[
+        int, About(text="How often an authorisation is tried.", low=1, high=20)
+    ] = 3
+    authorise_total_timeout_s: Annotated[
+        float,
+        About(
+            text="How long all attempts together may take; then the order is refused.",
+            unit="s",
+            low=0.05,
+            high=600,
+        ),
+    ] = 8
+    decide_within_s: Annotated[
+        float,
+        About(
+            text="An order that is not decided by then is rejected.", unit="s", low=1, high=604_800
+        ),
+    ] = 900
+    review_within_s: Annotated[
+        float,
+        About(
+            text="A held order that nobody reviewed by then is rejected.",
+            unit="s",
+            low=1,
+            high=31_536_000,
+        ),
+    ] = 172_800
+    low_stock_quantity: Annotated[
+        int,
+        About(
+            text="A product with at most this many available is shown as low.",
+            unit="units",
+            low=0,
+            high=1_000_000_000,
+        ),
+    ] = 5
+    faults: Annotated[
+        str | None,
+        About(text="A folder of traps that kill web processes; only for a check."),
+    ] = None
+
+    # The outside world
+    simulator_url: Annotated[
+        str | None,
+        About(
+            text="Where the payment simulator answers; empty: make up starts one and fills it in.",
+            schemes=("http", "https"),
+        ),
+    ] = None
+    simulator_port: Annotated[
+        int,
+        About(
+            text="The port of the payment simulator that make up starts; 0 takes a free one.",
+            low=0,
+            high=65_535,
+        ),
+    ] = 0
+    smtp_url: Annotated[
+        str | None,
+        About(
+            text="A mail server; empty: messages go to the embedded mailbox.",
+            schemes=("smtp", "smtps"),
+        ),
+    ] = None
+    mail_from: Annotated[str, About(text="The sender of the mails to customers.")] = (
+        "Tradewind <orders@tradewind.example>"
+    )
+    public_url: Annotated[
+        str | None,
+        About(
+            text="Where customers reach the platform, for links in mails; empty: host and port.",
+            schemes=("http", "https"),
+        ),
+    ] = None
+
+    @property
+    def shop_url(self) -> str:
+        """The address that links to the platform begin with, without a slash at its end."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
