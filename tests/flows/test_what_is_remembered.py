@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from tests.flows.test_an_order_is_called_off import cancel
-from tradewind.contexts.inventory import handlers as inventory
+from tradewind.contexts.inventory.handlers import shelves as inventory
 from tradewind.contexts.inventory.rules import Book as StockBook
 from tradewind.contexts.inventory.tables import ReservationRow, ShelfRow
 from tradewind.contexts.orders.handlers import desk as orders

@@ -15,8 +15,8 @@ from tradewind.checks.life.explore import Found, Search, Setting
 from tradewind.checks.life.terminal import sentences
 from tradewind.contexts.fraud import handlers as fraud_handlers
 from tradewind.contexts.fraud import rules as fraud
-from tradewind.contexts.inventory import rules as inventory
 from tradewind.contexts.inventory.events import StockReleased
+from tradewind.contexts.inventory.rules import reserving as inventory
 from tradewind.contexts.orders import rules as orders
 from tradewind.contexts.payments.events import PaymentAuthorised
 from tradewind.contexts.payments.rules import operations, outcomes

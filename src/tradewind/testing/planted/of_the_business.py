@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from tradewind import app
-from tradewind.contexts.inventory import handlers as inventory
 from tradewind.contexts.inventory import rules as stock_rules
+from tradewind.contexts.inventory.handlers import shelves as inventory
+from tradewind.contexts.inventory.rules import reserving
 from tradewind.contexts.orders import handlers as orders
 from tradewind.contexts.orders.tables import LineRow, OrderRow, view
 from tradewind.contexts.payments.clients import SimulatedProvider
@@ -93,7 +94,7 @@ def reservation_expires() -> None:
 
 def stale_stock() -> None:
     """What is free is remembered for a while where little was."""
-    fresh = stock_rules.free_units
+    fresh = reserving.free_units
     seen: dict[str, tuple[float, int]] = {}
 
     def remembered(sku: Any) -> int:
@@ -106,12 +107,12 @@ def stale_stock() -> None:
             return now
         return min(before, now)
 
-    swap(stock_rules, "free_units", remembered)
+    swap(reserving, "free_units", remembered)
 
 
 def units_not_given_back() -> None:
     """A cancellation is told, and the shelf is forgotten."""
-    release = stock_rules.release
+    release = reserving.release
 
     def forgetful(book: Any, request: Any) -> None:
         if request.reason != "cancelled":
@@ -122,7 +123,7 @@ def units_not_given_back() -> None:
         for shelf, reserved, short in before:
             shelf.reserved, shelf.short = reserved, short
 
-    swap(stock_rules, "release", forgetful)
+    swap(reserving, "release", forgetful)
 
 
 def answer_early() -> None:

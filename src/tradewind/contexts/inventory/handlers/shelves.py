@@ -1,131 +1,17 @@
-"""Units of work of inventory: read, fold, save.
+"""The rows of stock: read or recalled, and written only if they still are what was read."""
 
-No lock is taken at first. Every shelf and sku that a unit decided on is written only if it is still
-as it was read; a unit that meets a faster one decides again, then under the advisory locks of its
-skus, so that rivals on one sku take turns. What belongs to one order is kept apart by the log: all
-events about it are in one partition, which one unit at a time may advance.
-"""
+from collections.abc import Mapping, Sequence
 
-from collections.abc import Iterable, Mapping, Sequence
-
-from tradewind.contexts.catalog.events import ProductChanged
 from tradewind.contexts.inventory import rules
-from tradewind.contexts.inventory.commands import LOCATIONS_MAX, MAIN, KeepLocation, SetStock
-from tradewind.contexts.inventory.events import sku_key
-from tradewind.contexts.inventory.problems import TooManyLocations
+from tradewind.contexts.inventory.commands import MAIN
 from tradewind.contexts.inventory.rules import Book, Request, Reservation, Shelf, Sku
 from tradewind.contexts.inventory.tables import Location, ReservationRow, ShelfRow
-from tradewind.contexts.orders.events import (
-    OrderCancelled,
-    OrderConfirmed,
-    OrderPlaced,
-    OrderRejected,
-)
-from tradewind.kernel.answers import Answer
-from tradewind.kernel.messages import Decision
-from tradewind.kernel.problems import Problem
 from tradewind.platform.database.literals import number_array, text_array
 from tradewind.platform.database.transaction import Transaction
 
 # What rows are remembered as.
 SHELVES = "inventory.shelves"
 RESERVATION = "inventory.reservation"
-
-StockEvent = OrderPlaced | OrderConfirmed | OrderRejected | OrderCancelled | ProductChanged
-
-
-async def keep_stock(tx: Transaction, events: Sequence[StockEvent]) -> Decision:
-    """Hold, allocate and give back the units of orders; take counts that came with products.
-
-    Repeats are harmless: a reservation's status says what was done, a sku's row which version of
-    its product was counted.
-    """
-    keys = skus_of(events)
-    if tx.anew:
-        await tx.lock("stock", keys)
-    requests = [request for event in events for request in requests_in(event)]
-    orders = orders_of(events) if tx.anew else known_orders_of(events)
-    shelves = recall_shelves(tx, keys)
-    book = rules.decide(await read(tx, requests, keys, orders, shelves), requests)
-    if any(not is_written(book.skus[key]) for key in shelves):
-        # Nothing will prove what is known of these: they refused somebody.
-        tx.unrecall(SHELVES)
-        book = rules.decide(await read(tx, requests, keys, orders), requests)
-    save(tx, book)
-    return Decision(events=book.events)
-
-
-async def set_stock(tx: Transaction, commands: Sequence[SetStock]) -> Decision:
-    """Take counts. Outcome: the sku's `StockLevel` after it. Repeating one changes nothing."""
-    keys = {sku_key(command.sku) for command in commands}
-    if tx.anew:
-        await tx.lock("stock", keys)
-    counts = [
-        rules.Count(
-            command.sku,
-            command.location,
-            command.on_hand,
-            command.counted_by,
-            expected=command.expected_quantity,
-        )
-        for command in commands
-    ]
-    book = rules.decide(await read(tx, counts, keys, []), counts)
-    save(tx, book)
-    return Decision(events=book.events, outcomes=book.outcomes)
-
-
-def skus_of(events: Iterable[StockEvent]) -> set[str]:
-    """Every sku the events may touch. A confirmation changes no count, so it touches none."""
-    keys: set[str] = set()
-    for event in events:
-        match event:
-            case OrderPlaced():
-                keys.update(sku_key(line.sku) for line in event.lines)
-            case OrderRejected() | OrderCancelled():
-                keys.update(sku_key(sku) for sku in event.skus)
-            case ProductChanged():
-                keys.update(sku_key(v.sku) for v in event.variants if v.on_hand is not None)
-            case OrderConfirmed():
-                pass
-    return keys
-
-
-def orders_of(events: Iterable[StockEvent]) -> list[str]:
-    """Every order the events are about."""
-    return list({e.order_id: None for e in events if not isinstance(e, ProductChanged)})
-
-
-def known_orders_of(events: Iterable[StockEvent]) -> list[str]:
-    """The orders that may have a reservation. One just placed has none: its insert would tell."""
-    old = (e.order_id for e in events if not isinstance(e, ProductChanged | OrderPlaced))
-    return list(dict.fromkeys(old))
-
-
-def requests_in(event: StockEvent) -> list[Request]:
-    """What a foreign event means here."""
-    match event:
-        case OrderPlaced():
-            lines = tuple((line.sku, line.quantity) for line in event.lines)
-            return [rules.Hold(event.order_id, lines, event.payment)]
-        case OrderConfirmed():
-            return [rules.Allocate(event.order_id)]
-        case OrderRejected() | OrderCancelled():
-            return [rules.Release(event.order_id, event.code)]
-        case ProductChanged():
-            return [
-                rules.Count(
-                    variant.sku,
-                    MAIN,
-                    variant.on_hand,
-                    event.product_id,
-                    product=event.product_id,
-                    product_sequence=event.sequence,
-                )
-                for variant in event.variants
-                if variant.on_hand is not None
-            ]
-
 
 # Both served by their primary keys.
 READ_SHELVES = """
@@ -410,36 +296,3 @@ def record_moves(tx: Transaction, book: Book) -> None:
     """Queue the entries of the ledger, in the order in which they happened."""
     rows = [(m.sku_key, m.location, m.kind, m.on_hand_delta, m.cause) for m in book.moves]
     tx.write(RECORD_MOVES, *columns(rows), tx.now)
-
-
-# Served by the primary key.
-KEEP_LOCATIONS = """
-    INSERT INTO inventory.locations (code, id, name, priority)
-    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::int[])
-        ON CONFLICT (code) DO UPDATE SET name = EXCLUDED.name, priority = EXCLUDED.priority
-"""
-
-
-async def keep_locations(tx: Transaction, commands: Sequence[KeepLocation]) -> Decision:
-    """Open or change locations. Outcome: an `Answer` with the `Location`, 201 where it is new."""
-    await tx.lock("location", ["all"])
-    known = {row.code: row for row in await tx.fetch(READ_LOCATIONS, into=Location)}
-    changed: dict[str, Location] = {}
-    outcomes: list[Answer | Problem] = []
-    for command in commands:
-        before = known.get(command.code)
-        if before is None and len(known) >= LOCATIONS_MAX:
-            outcomes.append(TooManyLocations(f"At most {LOCATIONS_MAX} locations are kept."))
-            continue
-        location = Location(
-            id=command.location_id if before is None else before.id,
-            code=command.code,
-            name=command.name or command.code,
-            priority=command.priority,
-        )
-        known[command.code] = changed[command.code] = location
-        outcomes.append(Answer(status=201 if before is None else 200, body=location))
-    if changed:
-        rows = [(row.code, row.id, row.name, row.priority) for row in changed.values()]
-        tx.write(KEEP_LOCATIONS, *columns(rows))
-    return Decision(outcomes=outcomes)

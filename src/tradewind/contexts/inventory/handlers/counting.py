@@ -1,0 +1,67 @@
+"""What people say about stock: a count, a location."""
+
+from collections.abc import Sequence
+
+from tradewind.contexts.inventory import rules
+from tradewind.contexts.inventory.commands import LOCATIONS_MAX, KeepLocation, SetStock
+from tradewind.contexts.inventory.events import sku_key
+from tradewind.contexts.inventory.handlers import shelves
+from tradewind.contexts.inventory.problems import TooManyLocations
+from tradewind.contexts.inventory.tables import Location
+from tradewind.kernel.answers import Answer
+from tradewind.kernel.messages import Decision
+from tradewind.kernel.problems import Problem
+from tradewind.platform.database.transaction import Transaction
+
+
+async def set_stock(tx: Transaction, commands: Sequence[SetStock]) -> Decision:
+    """Take counts. Outcome: the sku's `StockLevel` after it. Repeating one changes nothing."""
+    keys = {sku_key(command.sku) for command in commands}
+    if tx.anew:
+        await tx.lock("stock", keys)
+    counts = [
+        rules.Count(
+            command.sku,
+            command.location,
+            command.on_hand,
+            command.counted_by,
+            expected=command.expected_quantity,
+        )
+        for command in commands
+    ]
+    book = rules.decide(await shelves.read(tx, counts, keys, []), counts)
+    shelves.save(tx, book)
+    return Decision(events=book.events, outcomes=book.outcomes)
+
+
+# Served by the primary key.
+KEEP_LOCATIONS = """
+    INSERT INTO inventory.locations (code, id, name, priority)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::int[])
+        ON CONFLICT (code) DO UPDATE SET name = EXCLUDED.name, priority = EXCLUDED.priority
+"""
+
+
+async def keep_locations(tx: Transaction, commands: Sequence[KeepLocation]) -> Decision:
+    """Open or change locations. Outcome: an `Answer` with the `Location`, 201 where it is new."""
+    await tx.lock("location", ["all"])
+    known = {row.code: row for row in await tx.fetch(shelves.READ_LOCATIONS, into=Location)}
+    changed: dict[str, Location] = {}
+    outcomes: list[Answer | Problem] = []
+    for command in commands:
+        before = known.get(command.code)
+        if before is None and len(known) >= LOCATIONS_MAX:
+            outcomes.append(TooManyLocations(f"At most {LOCATIONS_MAX} locations are kept."))
+            continue
+        location = Location(
+            id=command.location_id if before is None else before.id,
+            code=command.code,
+            name=command.name or command.code,
+            priority=command.priority,
+        )
+        known[command.code] = changed[command.code] = location
+        outcomes.append(Answer(status=201 if before is None else 200, body=location))
+    if changed:
+        rows = [(row.code, row.id, row.name, row.priority) for row in changed.values()]
+        tx.write(KEEP_LOCATIONS, *shelves.columns(rows))
+    return Decision(outcomes=outcomes)

@@ -1,0 +1,93 @@
+"""Units of orders, and counts that come with products: what events mean for the shelves."""
+
+from collections.abc import Iterable, Sequence
+
+from tradewind.contexts.catalog.events import ProductChanged
+from tradewind.contexts.inventory import rules
+from tradewind.contexts.inventory.commands import MAIN
+from tradewind.contexts.inventory.events import sku_key
+from tradewind.contexts.inventory.handlers import shelves
+from tradewind.contexts.inventory.rules import Request
+from tradewind.contexts.orders.events import (
+    OrderCancelled,
+    OrderConfirmed,
+    OrderPlaced,
+    OrderRejected,
+)
+from tradewind.kernel.messages import Decision
+from tradewind.platform.database.transaction import Transaction
+
+StockEvent = OrderPlaced | OrderConfirmed | OrderRejected | OrderCancelled | ProductChanged
+
+
+async def keep_stock(tx: Transaction, events: Sequence[StockEvent]) -> Decision:
+    """Hold, allocate and give back the units of orders; take counts that came with products.
+
+    Repeats are harmless: a reservation's status says what was done, a sku's row which version of
+    its product was counted.
+    """
+    keys = skus_of(events)
+    if tx.anew:
+        await tx.lock("stock", keys)
+    requests = [request for event in events for request in requests_in(event)]
+    orders = orders_of(events) if tx.anew else known_orders_of(events)
+    known = shelves.recall_shelves(tx, keys)
+    book = rules.decide(await shelves.read(tx, requests, keys, orders, known), requests)
+    if any(not shelves.is_written(book.skus[key]) for key in known):
+        # Nothing will prove what is known of these: they refused somebody.
+        tx.unrecall(shelves.SHELVES)
+        book = rules.decide(await shelves.read(tx, requests, keys, orders), requests)
+    shelves.save(tx, book)
+    return Decision(events=book.events)
+
+
+def skus_of(events: Iterable[StockEvent]) -> set[str]:
+    """Every sku the events may touch. A confirmation changes no count, so it touches none."""
+    keys: set[str] = set()
+    for event in events:
+        match event:
+            case OrderPlaced():
+                keys.update(sku_key(line.sku) for line in event.lines)
+            case OrderRejected() | OrderCancelled():
+                keys.update(sku_key(sku) for sku in event.skus)
+            case ProductChanged():
+                keys.update(sku_key(v.sku) for v in event.variants if v.on_hand is not None)
+            case OrderConfirmed():
+                pass
+    return keys
+
+
+def orders_of(events: Iterable[StockEvent]) -> list[str]:
+    """Every order the events are about."""
+    return list({e.order_id: None for e in events if not isinstance(e, ProductChanged)})
+
+
+def known_orders_of(events: Iterable[StockEvent]) -> list[str]:
+    """The orders that may have a reservation. One just placed has none: its insert would tell."""
+    old = (e.order_id for e in events if not isinstance(e, ProductChanged | OrderPlaced))
+    return list(dict.fromkeys(old))
+
+
+def requests_in(event: StockEvent) -> list[Request]:
+    """What a foreign event means here."""
+    match event:
+        case OrderPlaced():
+            lines = tuple((line.sku, line.quantity) for line in event.lines)
+            return [rules.Hold(event.order_id, lines, event.payment)]
+        case OrderConfirmed():
+            return [rules.Allocate(event.order_id)]
+        case OrderRejected() | OrderCancelled():
+            return [rules.Release(event.order_id, event.code)]
+        case ProductChanged():
+            return [
+                rules.Count(
+                    variant.sku,
+                    MAIN,
+                    variant.on_hand,
+                    event.product_id,
+                    product=event.product_id,
+                    product_sequence=event.sequence,
+                )
+                for variant in event.variants
+                if variant.on_hand is not None
+            ]

@@ -1,0 +1,43 @@
+"""What happens to stock, decided in memory: rows and requests in, changes and facts out.
+
+A batch is folded one request after the other, in the order of the log. Invariants, kept for every
+order of requests and proven by properties in the tests:
+
+* a reservation takes free units only, of all its skus or of none;
+* ``short == max(reserved - on_hand, 0)`` at every location, and only a count can raise it: a
+  release lowers it by what it gives back, a reservation leaves it alone. The database compares;
+* a reservation ends once, and a request seen again changes nothing: the status tells.
+"""
+
+from tradewind.contexts.inventory.rules.book import (
+    Allocate,
+    Book,
+    Count,
+    Hold,
+    Move,
+    Release,
+    Request,
+    Reservation,
+    Shelf,
+    Sku,
+    open_book,
+)
+from tradewind.contexts.inventory.rules.deciding import availability_of, decide
+from tradewind.contexts.inventory.rules.reserving import free_units
+
+__all__ = [
+    "Allocate",
+    "Book",
+    "Count",
+    "Hold",
+    "Move",
+    "Release",
+    "Request",
+    "Reservation",
+    "Shelf",
+    "Sku",
+    "availability_of",
+    "decide",
+    "free_units",
+    "open_book",
+]
