@@ -14,6 +14,7 @@ from tradewind.contexts.catalog.events import ProductChanged
 from tradewind.contexts.fraud.events import PaymentBlocked, PaymentCleared, PaymentHeld
 from tradewind.contexts.inventory.events import (
     AvailabilityChanged,
+    StockAdjusted,
     StockAllocated,
     StockCounted,
     StockRefused,
@@ -169,6 +170,12 @@ FLOW: tuple[Step, ...] = (
         who="inventory.stock",
         says=(StockCounted, AvailabilityChanged),
     ),
+    Step(
+        hears=Asked("POST /v1/stock/{sku}/movements"),
+        who="inventory.adjust",
+        says=(StockAdjusted, AvailabilityChanged),
+        otherwise="409 stock_would_be_negative",
+    ),
     Step(hears=AvailabilityChanged, who="catalog.availability", keeps="the mark of a variant"),
 )
 
@@ -189,9 +196,9 @@ def mermaid() -> str:
 
 def is_life(step: Step) -> bool:
     """Whether a step is about an order, not about what the shop sells."""
-    return not (
-        isinstance(step.hears, type) and step.hears.type.startswith(("catalog.", "inventory.avail"))
-    )
+    if isinstance(step.hears, Asked):
+        return StockAdjusted not in step.says
+    return not step.hears.type.startswith(("catalog.", "inventory.avail"))
 
 
 def key_of(hears: type[Event] | Asked) -> str:

@@ -94,6 +94,17 @@ DAMAGES = (
         id="BAG at main",
     ),
     Damage(
+        about="short after a shipment, which takes no more than was promised",
+        sql="UPDATE inventory.stock SET on_hand = 4, reserved = 5, short = 1 WHERE sku_key = 'BAG';"
+        " INSERT INTO inventory.movements (sku_key, location, kind, on_hand_delta, cause, at)"
+        " VALUES ('BAG', 'main', 'fulfilment', -1, 'ord_a', now())",
+        breaks=(
+            "units reserved are the sum of living reservations",
+            "nothing is promised that is not there",
+        ),
+        id="BAG at main",
+    ),
+    Damage(
         about="allocated twice",
         sql=event("inventory", "stock_allocated", "ord_confirmed", 3)
         + "UPDATE inventory.reservations SET version = 3 WHERE order_id = 'ord_confirmed'",

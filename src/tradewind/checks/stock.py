@@ -42,23 +42,22 @@ async def units_reserved_are_the_sum_of_living_reservations(evidence: Evidence) 
     return await evidence.prove("stock rows", RESERVED)
 
 
-# A count below what was promised is accepted, so reserved may exceed on_hand by what counts left
-# uncovered; no reservation can make it so. The last count of such a shelf must therefore be a
-# later fact than every reservation that still takes from it.
+# A count below what was promised is accepted, and so is a movement: reserved may exceed on_hand by
+# what they left uncovered; no reservation can make it so.
 OVERSOLD = """
     SELECT s.sku_key || ' at ' || s.location AS id,
            s.short = greatest(s.reserved - s.on_hand, 0)
            AND (s.short = 0 OR EXISTS (
                 SELECT 1 FROM inventory.movements m
-                 WHERE m.sku_key = s.sku_key AND m.location = s.location AND m.kind = 'count'
-                   AND m.on_hand_delta < 0)) AS ok,
+                 WHERE m.sku_key = s.sku_key AND m.location = s.location AND m.on_hand_delta < 0
+                   AND m.kind NOT IN ('opening', 'fulfilment', 'return'))) AS ok,
            'on hand ' || s.on_hand || ', reserved ' || s.reserved || ', short ' || s.short AS detail
       FROM inventory.stock s
 """
 
 
 async def nothing_is_promised_that_is_not_there(evidence: Evidence) -> Proof:
-    """Reserved exceeds on hand only where a count found less than was promised."""
+    """Reserved exceeds on hand only where units went, or were not found, that were promised."""
     return await evidence.prove("stock rows", OVERSOLD)
 
 

@@ -24,6 +24,7 @@ PREFIXES = {
     "imp": "import",
     "key": "API key",
     "loc": "stock location",
+    "mov": "movement of stock",
     "msg": "message to a person",
     "ord": "order",
     "pay": "payment",

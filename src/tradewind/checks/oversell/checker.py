@@ -208,7 +208,7 @@ def units_never_exceed_what_is_there(history: History, evidence: Evidence) -> Fo
                 wanted[fact.subject] = Counter()
                 for line in fact.data["lines"]:
                     wanted[fact.subject][line["sku"].upper()] += line["quantity"]
-            case "inventory.stock_counted.v1":
+            case "inventory.stock_counted.v1" | "inventory.stock_adjusted.v1":
                 shelf = shelves[fact.data["sku"].upper()]
                 shelf.count(place, fact.data["on_hand"])
             case "inventory.stock_reserved.v1":

@@ -295,6 +295,7 @@ LOG = """
 READ_CLOSELY = frozenset(
     {
         "orders.order_placed.v1",
+        "inventory.stock_adjusted.v1",
         "inventory.stock_counted.v1",
         "inventory.stock_refused.v1",
     }

@@ -212,11 +212,11 @@ def postings(facts: Sequence[Fact]) -> Row | None:
 
 
 def shelves(facts: Sequence[Fact]) -> dict[tuple[str, str], int]:
-    """What lies where, of one sku: the last count of each location."""
+    """What lies where, of one sku: as the last count or movement of each location left it."""
     return {
         (fact.data["sku"].upper(), fact.data["location"]): fact.data["on_hand"]
         for fact in facts
-        if fact.name == "stock_counted"
+        if fact.name in ("stock_counted", "stock_adjusted")
     }
 
 

@@ -4,7 +4,7 @@ Owns: locations, stock (on hand, reserved) per sku and location, the reservation
 the ledger of movements. Skus are compared without letter case.
 
 Announces: `StockReserved`, `StockRefused`, `StockAllocated`, `StockReleased` about an order;
-`StockCounted`, `AvailabilityChanged` about a sku.
+`StockCounted`, `StockAdjusted`, `AvailabilityChanged` about a sku.
 
 Listens to: orders (`OrderPlaced` holds units, `OrderConfirmed` allocates them, `OrderRejected` and
 `OrderCancelled` give them back) and catalog (`ProductChanged`, where an import brings counts).

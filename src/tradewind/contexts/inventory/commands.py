@@ -1,10 +1,12 @@
-"""What inventory is asked over HTTP: to take a count, to keep a location."""
+"""What inventory is asked over HTTP: to take a count or a movement, to keep a location."""
 
 import re
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from tradewind.contexts.inventory.events import MovementKind
 from tradewind.kernel.messages import Command
 
 # Where units lie unless somebody says otherwise; it is there from the first migration.
@@ -34,6 +36,29 @@ class StockBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     expected_quantity: Units | None = None  # refuse with 412 if `on_hand` is not this any more
 
 
+# What a person may say. Shipments and returns move units themselves.
+ToldKind = Literal["write_off", "found", "given_away", "correction"]
+
+
+class MovementBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Units that came (`quantity` above zero) or went (below), and why."""
+
+    kind: ToldKind
+    quantity: Annotated[
+        int,
+        Meta(
+            ge=-ON_HAND_MAX,
+            le=ON_HAND_MAX,
+            description="Units. Below zero for `write_off` and `given_away`, above for `found`.",
+            examples=[-5],
+        ),
+    ]
+    reason: Annotated[str, Meta(min_length=1, max_length=500, examples=["damages"])]
+    location: LocationCode = MAIN
+    external_id: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+    at: datetime | None = None  # with orders:import only: when it happened, long ago
+
+
 class LocationBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A place where units lie. Orders are served from the lowest `priority` first."""
 
@@ -49,6 +74,20 @@ class SetStock(Command, frozen=True, kw_only=True):
     on_hand: int
     expected_quantity: int | None
     counted_by: str  # id of the credential
+
+
+class AdjustStock(Command, frozen=True, kw_only=True):
+    """Take units in, or out, for a reason. It happens once per key and `external_id`."""
+
+    movement_id: str
+    sku: str
+    location: str
+    kind: MovementKind
+    quantity: int
+    reason: str
+    external_id: str | None
+    at: datetime | None  # None: now
+    told_by: str  # id of the credential
 
 
 class KeepLocation(Command, frozen=True, kw_only=True):

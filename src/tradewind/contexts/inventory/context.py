@@ -4,9 +4,10 @@ from pathlib import Path
 
 from tradewind.contexts.catalog.events import ProductChanged
 from tradewind.contexts.inventory import handlers, routes
-from tradewind.contexts.inventory.commands import KeepLocation, SetStock
+from tradewind.contexts.inventory.commands import AdjustStock, KeepLocation, SetStock
 from tradewind.contexts.inventory.events import (
     AvailabilityChanged,
+    StockAdjusted,
     StockAllocated,
     StockCounted,
     StockRefused,
@@ -30,12 +31,14 @@ CONTEXT = Context(
         StockAllocated,
         StockReleased,
         StockCounted,
+        StockAdjusted,
         AvailabilityChanged,
     ),
     migrations=Path(__file__).parent / "migrations",
     routes=routes.ROUTES,
     commands={
         SetStock: handlers.set_stock,
+        AdjustStock: handlers.adjust_stock,
         KeepLocation: handlers.keep_locations,
     },
     consumers=(

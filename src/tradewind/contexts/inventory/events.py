@@ -12,6 +12,8 @@ from tradewind.kernel.messages import Event
 from tradewind.kernel.terms import PaymentTerms
 
 Availability = Literal["in_stock", "low", "out_of_stock"]
+# Why units came or went, other than that somebody counted them.
+MovementKind = Literal["fulfilment", "return", "write_off", "found", "given_away", "correction"]
 
 
 def sku_key(sku: str) -> str:
@@ -103,6 +105,25 @@ class StockCounted(SkuEvent, frozen=True, kw_only=True):
     on_hand: int
     reserved: int
     short: int = 0
+
+
+class StockAdjusted(SkuEvent, frozen=True, kw_only=True):
+    """Units came to a location, or left it where `quantity` is below zero.
+
+    All numbers are of that location, `on_hand`, `reserved` and `short` those after it. `cause` is
+    the credential that said so, or the id of what led to it. A movement below what is promised
+    leaves units `short`, as a count does.
+    """
+
+    type: ClassVar[str] = "inventory.stock_adjusted.v1"
+
+    location: str
+    kind: MovementKind
+    quantity: int
+    on_hand: int
+    reserved: int
+    short: int = 0
+    cause: str
 
 
 class AvailabilityChanged(SkuEvent, frozen=True, kw_only=True):

@@ -46,6 +46,48 @@ class QuantityChanged(Problem):
     title = "The units on hand are not what you expected."
 
 
+class InvalidMovement(Problem):
+    """The sign does not fit the kind, or the time is not in the past; `errors` points at what."""
+
+    status = 422
+    code = "invalid_movement"
+    title = "The movement is not valid."
+
+
+class StockWouldBeNegative(Problem):
+    """More units would leave than lie there. The member ``on_hand`` says how many do."""
+
+    status = 409
+    code = "stock_would_be_negative"
+    title = "There are fewer units than that."
+    kept = True
+
+
+class TooManyUnits(Problem):
+    """More units would lie there than a shelf can be told to hold."""
+
+    status = 409
+    code = "too_many_units"
+    title = "That would be more units than can be kept."
+    kept = True
+
+
+class ExternalIdTaken(Problem):
+    """This credential has recorded another movement under the same `external_id`."""
+
+    status = 409
+    code = "external_id_taken"
+    title = "This external_id belongs to another movement."
+
+
+class FieldNotAllowed(Problem):
+    """A field that only an import of history may send."""
+
+    status = 403
+    code = "field_not_allowed"
+    title = "This field needs the scope orders:import."
+
+
 class TooManyLocations(Problem):
     """Every location of a sku is looked at when an order is served, so their number is bounded."""
 

@@ -62,7 +62,7 @@ def in_levels(rows: Sequence[LevelRow]) -> list[StockLevel]:
 
 # Served by movements_by_sku (sku_key, number DESC): no sort.
 MOVEMENTS = """
-    SELECT number, location, kind, on_hand_delta, cause, at
+    SELECT number, location, kind, on_hand_delta, cause, at, movement_id, reason, external_id
       FROM inventory.movements
      WHERE sku_key = $1 AND number < $2
      ORDER BY number DESC LIMIT $3

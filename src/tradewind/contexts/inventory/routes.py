@@ -1,38 +1,50 @@
-"""HTTP: stock levels and counts, the ledger, locations."""
+"""HTTP: stock levels, counts and movements, the ledger, locations."""
 
 import re
+from datetime import UTC, datetime
 from urllib.parse import quote
+
+import msgspec
 
 from tradewind.contexts.inventory import queries
 from tradewind.contexts.inventory.commands import (
+    AdjustStock,
     KeepLocation,
     LocationBody,
+    MovementBody,
     SetStock,
     StockBody,
     is_sku,
 )
 from tradewind.contexts.inventory.events import sku_key
 from tradewind.contexts.inventory.problems import (
+    ExternalIdTaken,
+    FieldNotAllowed,
     InvalidLocation,
+    InvalidMovement,
     InvalidSku,
     QuantityChanged,
+    StockWouldBeNegative,
     TooManyLocations,
+    TooManyUnits,
     UnknownLocation,
     UnknownSku,
 )
 from tradewind.contexts.inventory.tables import (
     Location,
     LocationList,
+    MovementMade,
     MovementPage,
     PageQuery,
     StockLevel,
     StockPage,
 )
-from tradewind.kernel.answers import Answer
+from tradewind.kernel.answers import Answer, Settled
 from tradewind.kernel.ids import new_id
+from tradewind.kernel.problems import FieldError
 from tradewind.platform.gateway.pages import decode_cursor, encode_cursor
 from tradewind.platform.gateway.request import Request
-from tradewind.platform.gateway.routing import Route, Scope
+from tradewind.platform.gateway.routing import Keyed, Route, Scope
 
 LOCATION_CODE = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 # Whose copies of a sku's availability an answer to a count waits for (semantics: read your writes).
@@ -68,6 +80,67 @@ async def put_stock(request: Request) -> Answer:
         return Answer(body=level)
     place = f"/v1/stock/{quote(sku, safe='')}"
     return Answer(status=202, body=level, headers={"Location": place})
+
+
+WAY = {"write_off": -1, "given_away": -1, "found": 1}  # a correction goes either way
+
+
+async def post_movement(request: Request) -> Answer | Settled:
+    """Record units that came or went without an order: broken, given away, found, put right.
+
+    `quantity` is signed, and added to `on_hand`. Where that would be below zero it is refused
+    (409), and the problem says what is there. Below what is promised it is accepted, since it has
+    happened: then `short` says how many promised units are missing, as after a count. Under one
+    `external_id` a movement is recorded once. The answer is 201 once the catalog shows it too, 202
+    if that takes more than 2 s.
+    """
+    sku = request.params["sku"]
+    if not is_sku(sku):
+        raise InvalidSku(f"{sku[:64]!r} is not 1 to 64 printable ASCII characters.")
+    body: MovementBody = request.body
+    check_movement(request, body)
+    assert request.credential is not None, "the route needs a scope"
+    outcome: Answer | Settled = await request.submit(
+        AdjustStock(
+            idempotency=request.idempotency,
+            movement_id=new_id("mov"),
+            sku=sku,
+            location=body.location,
+            kind=body.kind,
+            quantity=body.quantity,
+            reason=body.reason,
+            external_id=body.external_id,
+            at=None if body.at is None else body.at.astimezone(UTC),
+            told_by=request.credential.id,
+        )
+    )
+    if outcome.status != 201 or await request.node.caught_up(COPIES, timeout_s=COPIES_TIMEOUT_S):
+        return outcome
+    return msgspec.structs.replace(outcome, status=202)
+
+
+def check_movement(request: Request, body: MovementBody) -> None:
+    """What the shape of the body cannot say. Raises `InvalidMovement` and `FieldNotAllowed`."""
+    way = WAY.get(body.kind)
+    if body.quantity == 0 or (way is not None and body.quantity * way < 0):
+        message = {1: "must be above zero", -1: "must be below zero"}.get(way or 0, "must not be 0")
+        raise invalid("/quantity", f"{message} for {body.kind}")
+    if body.at is None:
+        return
+    if request.credential is None or not request.credential.may("orders:import"):
+        raise FieldNotAllowed(
+            "Leave `at` out, or use a credential with the scope orders:import.",
+            errors=(FieldError("/at", "is for imports only"),),
+        )
+    if body.at.tzinfo is None:
+        raise invalid("/at", "needs a time zone")
+    if body.at.year < 1970 or body.at > datetime.now(UTC):
+        raise invalid("/at", "must be in the past")
+
+
+def invalid(pointer: str, message: str) -> InvalidMovement:
+    """A refusal that points at one place."""
+    return InvalidMovement(f"{pointer[1:]} {message}.", errors=(FieldError(pointer, message),))
 
 
 async def get_stock(request: Request) -> Answer:
@@ -172,6 +245,26 @@ ROUTES = (
         query=PageQuery,
         answers={200: MovementPage},
         problems=(UnknownSku,),
+        tag="stock",
+    ),
+    Route(
+        method="POST",
+        path="/v1/stock/{sku:path}/movements",
+        handler=post_movement,
+        summary="Record units that came or went.",
+        permission=WRITE,
+        body=MovementBody,
+        answers={201: MovementMade, 202: MovementMade},
+        problems=(
+            InvalidSku,
+            InvalidMovement,
+            UnknownLocation,
+            StockWouldBeNegative,
+            TooManyUnits,
+            ExternalIdTaken,
+            FieldNotAllowed,
+        ),
+        keyed=Keyed.REQUIRED,
         tag="stock",
     ),
     Route(

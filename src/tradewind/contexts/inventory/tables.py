@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from tradewind.contexts.inventory.events import Availability
+from tradewind.contexts.inventory.events import Availability, MovementKind
 
 Status = Literal["reserved", "refused", "allocated", "released"]
 
@@ -97,6 +97,30 @@ class Movement(Struct, frozen=True):
     on_hand_delta: int
     cause: str
     at: datetime
+    id: str | None  # of one that somebody told; a count has none
+    reason: str | None
+    external_id: str | None
+
+
+class RecordedRow(Struct, frozen=True):
+    """A movement that is there already, as whoever told it calls it."""
+
+    cause: str
+    external_id: str
+
+
+class MovementMade(Struct, frozen=True):
+    """A movement that was just recorded, and the sku's level after it."""
+
+    id: str
+    sku: str
+    location: str
+    kind: MovementKind
+    quantity: int
+    reason: str
+    external_id: str | None
+    at: datetime
+    stock: StockLevel
 
 
 class Location(Struct, frozen=True):

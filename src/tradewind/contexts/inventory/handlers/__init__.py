@@ -6,7 +6,14 @@ skus, so that rivals on one sku take turns. What belongs to one order is kept ap
 events about it are in one partition, which one unit at a time may advance.
 """
 
-from tradewind.contexts.inventory.handlers.counting import keep_locations, set_stock
+from tradewind.contexts.inventory.handlers.counting import adjust_stock, keep_locations, set_stock
 from tradewind.contexts.inventory.handlers.keeping import StockEvent, keep_stock, requests_in
 
-__all__ = ["StockEvent", "keep_locations", "keep_stock", "requests_in", "set_stock"]
+__all__ = [
+    "StockEvent",
+    "adjust_stock",
+    "keep_locations",
+    "keep_stock",
+    "requests_in",
+    "set_stock",
+]

@@ -1,13 +1,15 @@
-"""What people say about stock: a count, a location."""
+"""What people say about stock: a count, a movement, a location."""
 
 from collections.abc import Sequence
+from datetime import datetime
+from urllib.parse import quote
 
 from tradewind.contexts.inventory import rules
-from tradewind.contexts.inventory.commands import LOCATIONS_MAX, KeepLocation, SetStock
+from tradewind.contexts.inventory.commands import LOCATIONS_MAX, AdjustStock, KeepLocation, SetStock
 from tradewind.contexts.inventory.events import sku_key
 from tradewind.contexts.inventory.handlers import shelves
 from tradewind.contexts.inventory.problems import TooManyLocations
-from tradewind.contexts.inventory.tables import Location
+from tradewind.contexts.inventory.tables import Location, MovementMade, StockLevel
 from tradewind.kernel.answers import Answer
 from tradewind.kernel.messages import Decision
 from tradewind.kernel.problems import Problem
@@ -32,6 +34,51 @@ async def set_stock(tx: Transaction, commands: Sequence[SetStock]) -> Decision:
     book = rules.decide(await shelves.read(tx, counts, keys, []), counts)
     shelves.save(tx, book)
     return Decision(events=book.events, outcomes=book.outcomes)
+
+
+async def adjust_stock(tx: Transaction, commands: Sequence[AdjustStock]) -> Decision:
+    """Take units in and out. Outcome: an `Answer` with the movement and the level after it."""
+    keys = {sku_key(command.sku) for command in commands}
+    if tx.anew:
+        await tx.lock("stock", keys)
+    requests = [
+        rules.Adjust(
+            sku=c.sku,
+            location=c.location,
+            kind=c.kind,
+            quantity=c.quantity,
+            cause=c.told_by,
+            reason=c.reason,
+            movement_id=c.movement_id,
+            external_id=c.external_id,
+            at=c.at,
+        )
+        for c in commands
+    ]
+    book = rules.decide(await shelves.read(tx, requests, keys, []), requests)
+    shelves.save(tx, book)
+    outcomes = [
+        made(command, outcome, tx.now) if isinstance(outcome, StockLevel) else outcome
+        for command, outcome in zip(commands, book.outcomes, strict=True)
+    ]
+    return Decision(events=book.events, outcomes=outcomes)
+
+
+def made(command: AdjustStock, level: StockLevel, now: datetime) -> Answer:
+    """What is said about a movement that was recorded."""
+    body = MovementMade(
+        id=command.movement_id,
+        sku=level.sku,
+        location=command.location,
+        kind=command.kind,
+        quantity=command.quantity,
+        reason=command.reason,
+        external_id=command.external_id,
+        at=command.at or now,
+        stock=level,
+    )
+    place = f"/v1/stock/{quote(level.sku, safe='')}/movements"
+    return Answer(status=201, body=body, headers={"location": place})
 
 
 # Served by the primary key.

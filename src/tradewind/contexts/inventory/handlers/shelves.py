@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from tradewind.contexts.inventory import rules
 from tradewind.contexts.inventory.commands import MAIN
 from tradewind.contexts.inventory.rules import Book, Request, Reservation, Shelf, Sku
-from tradewind.contexts.inventory.tables import Location, ReservationRow, ShelfRow
+from tradewind.contexts.inventory.tables import Location, RecordedRow, ReservationRow, ShelfRow
 from tradewind.platform.database.literals import number_array, text_array
 from tradewind.platform.database.transaction import Transaction
 
@@ -29,6 +29,14 @@ READ_RESERVATIONS = """
 
 # The whole table: at most LOCATIONS_MAX rows.
 READ_LOCATIONS = "SELECT id, code, name, priority FROM inventory.locations ORDER BY priority, code"
+
+
+# Served by movements_by_external_id.
+READ_RECORDED = """
+    SELECT m.cause, m.external_id FROM inventory.movements m
+      JOIN unnest($1::text[], $2::text[]) AS w (cause, external_id)
+        ON m.cause = w.cause AND m.external_id = w.external_id
+"""
 
 
 def recall_shelves(tx: Transaction, keys: set[str]) -> dict[str, ShelfRow]:
@@ -56,16 +64,23 @@ async def read(
         reservations += await tx.fetch(READ_RESERVATIONS, unheld, into=ReservationRow)
     priorities: dict[str, int] | None = None
     if any(row.location != MAIN for row in shelves) or any(
-        isinstance(request, rules.Count) and request.location != MAIN for request in requests
+        isinstance(request, rules.Count | rules.Adjust) and request.location != MAIN
+        for request in requests
     ):
         locations = await tx.fetch(READ_LOCATIONS, into=Location)
         priorities = {location.code: location.priority for location in locations}
+    named = [r for r in requests if isinstance(r, rules.Adjust) and r.external_id is not None]
+    recorded: list[RecordedRow] = []
+    if named:
+        causes, names = [r.cause for r in named], [r.external_id for r in named]
+        recorded = await tx.fetch(READ_RECORDED, causes, names, into=RecordedRow)
     return rules.open_book(
         shelves,
         reservations,
         main=MAIN,
         low_stock_quantity=tx.settings.low_stock_quantity,
         priorities=priorities,
+        recorded=[(row.cause, row.external_id) for row in recorded],
     )
 
 
@@ -285,14 +300,20 @@ def columns(rows: Sequence[tuple[object, ...]]) -> list[list[object]]:
 
 
 RECORD_MOVES = """
-    INSERT INTO inventory.movements (sku_key, location, kind, on_hand_delta, cause, at)
-    SELECT m.*, $6::timestamptz
-      FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[])
-        AS m (sku_key, location, kind, on_hand_delta, cause)
+    INSERT INTO inventory.movements (sku_key, location, kind, on_hand_delta, cause, reason,
+           movement_id, external_id, at)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[],
+                         $7::text[], $8::text[], $9::timestamptz[])
 """
 
 
 def record_moves(tx: Transaction, book: Book) -> None:
     """Queue the entries of the ledger, in the order in which they happened."""
-    rows = [(m.sku_key, m.location, m.kind, m.on_hand_delta, m.cause) for m in book.moves]
-    tx.write(RECORD_MOVES, *columns(rows), tx.now)
+    rows = [
+        (
+            *(m.sku_key, m.location, m.kind, m.on_hand_delta, m.cause),
+            *(m.reason, m.movement_id, m.external_id, m.at or tx.now),
+        )
+        for m in book.moves
+    ]
+    tx.write(RECORD_MOVES, *columns(rows))

@@ -4,12 +4,14 @@ A batch is folded one request after the other, in the order of the log. Invarian
 order of requests and proven by properties in the tests:
 
 * a reservation takes free units only, of all its skus or of none;
-* ``short == max(reserved - on_hand, 0)`` at every location, and only a count can raise it: a
-  release lowers it by what it gives back, a reservation leaves it alone. The database compares;
+* ``short == max(reserved - on_hand, 0)`` at every location, and only a count or a movement
+  can raise it: a release lowers it by what it gives back, a reservation leaves it alone. The
+  database compares;
 * a reservation ends once, and a request seen again changes nothing: the status tells.
 """
 
 from tradewind.contexts.inventory.rules.book import (
+    Adjust,
     Allocate,
     Book,
     Count,
@@ -26,6 +28,7 @@ from tradewind.contexts.inventory.rules.deciding import availability_of, decide
 from tradewind.contexts.inventory.rules.reserving import free_units
 
 __all__ = [
+    "Adjust",
     "Allocate",
     "Book",
     "Count",

@@ -1,10 +1,11 @@
 """What may be asked of stock, and the book that a batch is folded into."""
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 from msgspec import Struct, field
 
-from tradewind.contexts.inventory.events import Availability
+from tradewind.contexts.inventory.events import Availability, MovementKind
 from tradewind.contexts.inventory.tables import (
     ReservationRow,
     ShelfRow,
@@ -50,7 +51,25 @@ class Count(Struct, frozen=True):
     product_sequence: int = 0
 
 
-Request = Hold | Allocate | Release | Count
+class Adjust(Struct, frozen=True):
+    """So many units came (above zero) or went, for a reason that is no count.
+
+    `cause` is who or what led to it: a credential, a return. Under one cause an `external_id` is
+    taken once: a repeat is refused and changes nothing.
+    """
+
+    sku: str
+    location: str
+    kind: MovementKind
+    quantity: int
+    cause: str
+    reason: str | None = None
+    movement_id: str | None = None
+    external_id: str | None = None
+    at: datetime | None = None  # None: now
+
+
+Request = Hold | Allocate | Release | Count | Adjust
 
 
 class Shelf(Struct):
@@ -101,9 +120,13 @@ class Move(Struct, frozen=True):
 
     sku_key: str
     location: str
-    kind: str  # "opening": the first count of a shelf; "count": a later one
+    kind: str  # "opening": the first count of a shelf; "count": a later one; or a `MovementKind`
     on_hand_delta: int
     cause: str
+    reason: str | None = None
+    movement_id: str | None = None
+    external_id: str | None = None
+    at: datetime | None = None  # None: now
 
 
 class Book(Struct):
@@ -114,6 +137,7 @@ class Book(Struct):
     skus: dict[str, Sku]
     reservations: dict[str, Reservation]
     locations: frozenset[str] = frozenset()
+    recorded: set[tuple[str, str]] = field(default_factory=set)  # movements: cause, external id
     moves: list[Move] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     outcomes: list[StockLevel | Problem | None] = field(default_factory=list)
@@ -126,8 +150,12 @@ def open_book(
     main: str,
     low_stock_quantity: int,
     priorities: Mapping[str, int] | None = None,
+    recorded: Iterable[tuple[str, str]] = (),
 ) -> Book:
-    """The rows as a book. `priorities` by location; may be left out where all lies in `main`."""
+    """The rows as a book. `priorities` by location; may be left out where all lies in `main`.
+
+    `recorded`: which of the named movements that are asked for are there already.
+    """
     skus: dict[str, Sku] = {}
     for row in shelves:
         sku = skus.get(row.sku_key)
@@ -166,6 +194,7 @@ def open_book(
             for row in reservations
         },
         locations=frozenset(known),
+        recorded=set(recorded),
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from tradewind.contexts.inventory.events import Availability, AvailabilityChanged
 from tradewind.contexts.inventory.rules import counting, reserving
 from tradewind.contexts.inventory.rules.book import (
+    Adjust,
     Allocate,
     Book,
     Count,
@@ -34,6 +35,8 @@ def decide(book: Book, requests: Sequence[Request]) -> Book:
                 reserving.release(book, request)
             case Count():
                 outcome = counting.count(book, request)
+            case Adjust():
+                outcome = counting.adjust(book, request)
         book.outcomes.append(outcome)
     announce_availability(book)
     return book
