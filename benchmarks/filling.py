@@ -26,7 +26,7 @@ SQL = Path(__file__).parent / "sql"
 # A part's rows lie together as a busy shop's do: this many orders are placed at once.
 BATCH = 32
 PART = 32_000
-EVENTS_PER_ORDER = 8
+EVENTS_PER_ORDER = 9
 EVENTS_PER_PRODUCT = 3
 # Pages of lists show the newest: these customers' records are sealed for real.
 SEALED = 4_096

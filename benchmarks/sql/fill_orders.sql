@@ -36,9 +36,15 @@ INSERT INTO orders.orders (order_id, version, status, currency, subtotal_minor, 
 SELECT 'ord_' || id, 2, 'confirmed', 'GBP', 2997, 0, 0, 0, 0, 2997, 'prs_' || id, 'ctc_' || id,
        'pay_' || id, 'captured', 'web', false, at, at + interval '15 minutes', bench.step(at, 42)
   FROM bench.chunk ORDER BY n;
-INSERT INTO orders.baskets (order_id, skus, titles, quantities, unit_prices_e4, totals_minor)
+INSERT INTO orders.baskets (order_id, skus, titles, quantities, unit_prices_e4, totals_minor, country)
 SELECT 'ord_' || id, ARRAY[a, b, c], ARRAY[ta, tb, tc], '{1,1,1}', '{99900,99900,99900}',
-       '{999,999,999}' FROM bench.chunk ORDER BY n;
+       '{999,999,999}', 'GB' FROM bench.chunk ORDER BY n;
+INSERT INTO orders.documents (series, year, serial, kind, source, order_id, customer, country,
+       currency, total_minor, tax_minor, tax_rate_bp, dated, issued_at)
+SELECT 'INV', 2026, n, 'invoice', 'ord_' || id, 'ord_' || id, 'prs_' || id, 'GB', 'GBP', 2997, 0, 0,
+       at::date, bench.step(at, 190) FROM bench.chunk ORDER BY n;
+INSERT INTO orders.document_series (series, year, last) SELECT 'INV', 2026, max(n) FROM bench.chunk
+    ON CONFLICT (series, year) DO UPDATE SET last = greatest(document_series.last, excluded.last);
 INSERT INTO orders.idempotency_keys (digest, fingerprint, resource, trace, created_at)
 SELECT decode(md5(id), 'hex'), decode(repeat(md5(n::text), 2), 'hex'), 'ord_' || id,
        bench.trace(id), at FROM bench.chunk ORDER BY n;
@@ -76,9 +82,9 @@ SELECT 'msg_' || id, 'ord_' || id, 'confirmation', 'prs_' || id, 'ctc_' || id, 2
        'confirmed.1', '<ord_' || id || '.confirmation@tradewind.example>', 'sent', 'mailbox', 1, 1,
        bench.step(at, 121), bench.step(at, 121) FROM bench.chunk ORDER BY n;
 INSERT INTO bus.log (xid, number, partition, source, type, subject, sequence, at, body)
-SELECT (p.first_xid + batch * 8 + e.stage)::text::xid8, place + 1, partition, e.source, e.type, 'ord_' || id, e.sequence, bench.step(o.at, e.ms), e.body
+SELECT (p.first_xid + batch * 9 + e.stage)::text::xid8, place + 1, partition, e.source, e.type, CASE e.stage WHEN 8 THEN bench.invoice(n) ELSE 'ord_' || id END, e.sequence, bench.step(o.at, e.ms), e.body
   FROM bench.part p, bench.chunk o, bench.events(o) e ORDER BY batch, stage, n;
 INSERT INTO bus.feed_ranges (first, count, from_xid, from_number, to_xid, to_number)
-SELECT p.first_position + b * 256, 256, (p.first_xid + b * 8)::text::xid8, 1,
-       (p.first_xid + b * 8 + 7)::text::xid8, 32
+SELECT p.first_position + b * 288, 288, (p.first_xid + b * 9)::text::xid8, 1,
+       (p.first_xid + b * 9 + 8)::text::xid8, 32
   FROM bench.part p, generate_series((p.low - 1) / 32, (p.high - 1) / 32) b;

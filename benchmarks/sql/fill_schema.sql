@@ -81,7 +81,11 @@ RETURN ',"cause":"payments/operation/pay_' || id || ':' || operation || '"}';
 CREATE FUNCTION bench.trace(id text) RETURNS text LANGUAGE sql STABLE
 RETURN '00-' || md5(id) || '-' || left(md5(id || 'x'), 16) || '-00';
 
--- The eight facts of an order that goes through, in the order in which they come about.
+-- All in one year's series: how numbers fall into years is not what the fill is for.
+CREATE FUNCTION bench.invoice(n bigint) RETURNS text LANGUAGE sql IMMUTABLE
+RETURN 'INV-2026-' || lpad(n::text, greatest(6, length(n::text)), '0');
+
+-- The nine facts of an order that goes through, in the order in which they come about.
 CREATE FUNCTION bench.events(o bench.chunk)
 RETURNS TABLE (stage int, ms int, source text, type text, sequence bigint, body text)
 LANGUAGE sql STABLE AS $$
@@ -115,7 +119,11 @@ LANGUAGE sql STABLE AS $$
      || bench.iso(bench.step(o.at, 121)) || '"}' || bench.cause(o.id, 'orders.2')),
     (7, 140, 'payments', 'payments.payment_captured.v1', 2,
      '{"data":{"sequence":2,"order_id":"ord_' || o.id || '","payment_id":"pay_' || o.id
-     || '","amount_minor":2997,"currency":"GBP"}' || bench.asked(o.id, 'capture'))
+     || '","amount_minor":2997,"currency":"GBP"}' || bench.asked(o.id, 'capture')),
+    (8, 190, 'orders', 'orders.invoice_issued.v1', 1,
+     '{"data":{"sequence":1,"number":"' || bench.invoice(o.n) || '","order_id":"ord_' || o.id
+     || '","currency":"GBP","total_minor":2997,"tax_minor":0,"dated":"'
+     || to_char(o.at, 'YYYY-MM-DD') || '"}' || bench.cause(o.id, 'payments.2'))
   ) AS e (stage, ms, source, type, sequence, body)
 $$;
 

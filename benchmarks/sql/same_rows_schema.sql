@@ -53,8 +53,8 @@ RETURN '"cause":"' || split_part(fact, '.', 1) || '/evt_ord_' || n || '.'
 
 -- The eight facts of an order that goes through, in the order in which they come about.
 CREATE FUNCTION bench.events(n text, a text, b text, c text)
-RETURNS TABLE (source text, type text, sequence bigint, body text) LANGUAGE sql IMMUTABLE AS $$
-  SELECT * FROM (VALUES
+RETURNS TABLE (source text, type text, sequence bigint, body text, number text) LANGUAGE sql IMMUTABLE AS $$
+  SELECT *, NULL FROM (VALUES
     ('orders', 'orders.order_placed.v1', 1::bigint,
      '{"data":{"sequence":1,"order_id":"ord_' || n || '","lines":[' || bench.line(a) || ','
      || bench.line(b) || ',' || bench.line(c) || '],"currency":"GBP","subtotal_minor":2997,'
@@ -86,4 +86,9 @@ RETURNS TABLE (source text, type text, sequence bigint, body text) LANGUAGE sql 
      '{"data":{"sequence":2,"order_id":"ord_' || n || '","payment_id":"pay_' || n
      || '","amount_minor":2997,"currency":"GBP"}}')
   ) AS e (source, type, sequence, body)
+  UNION ALL
+  SELECT 'orders', 'orders.invoice_issued.v1', 1,
+         '{"data":{"sequence":1,"number":"INV-2026-' || n || '","order_id":"ord_' || n
+         || '","currency":"GBP","total_minor":2997,"tax_minor":0,"dated":"2026-11-22"},'
+         || bench.cause(n, 'payments.2') || '}', 'INV-2026-' || n
 $$;

@@ -17,17 +17,27 @@ from tradewind.contexts.inventory.events import (
     StockAdjusted,
     StockAllocated,
     StockCounted,
+    StockFulfilled,
     StockRefused,
     StockReleased,
     StockReserved,
 )
 from tradewind.contexts.notifications.events import MessageFailed, MessageSent
 from tradewind.contexts.orders.events import (
+    CreditNoteIssued,
+    InvoiceIssued,
     OrderCancelled,
     OrderConfirmed,
+    OrderFulfilled,
     OrderHeld,
     OrderPlaced,
     OrderRejected,
+    ReturnApproved,
+    ReturnNotRefunded,
+    ReturnReceived,
+    ReturnRefunded,
+    ReturnRejected,
+    ReturnRequested,
 )
 from tradewind.contexts.orders.rules import ReviewDue
 from tradewind.contexts.payments.events import (
@@ -130,8 +140,65 @@ FLOW: tuple[Step, ...] = (
     Step(
         hears=PaymentCaptured,
         who="orders.decisions",
+        says=(InvoiceIssued,),
         keeps="the copy of the payment's status",
     ),
+    Step(
+        hears=Asked("POST /v1/orders/{order_id}/fulfil"),
+        who="orders.fulfil",
+        says=(OrderFulfilled,),
+        otherwise="409 order_not_fulfillable",
+    ),
+    Step(
+        hears=OrderFulfilled,
+        who="inventory.stock",
+        says=(StockFulfilled, StockAdjusted, AvailabilityChanged),
+    ),
+    # -- what comes back
+    Step(
+        hears=Asked("POST /v1/orders/{order_id}/returns"),
+        who="orders.request_return",
+        says=(ReturnRequested, ReturnApproved, ReturnReceived),
+        otherwise="409 order_not_returnable or return_exceeds_order",
+    ),
+    Step(
+        hears=Asked("POST /v1/returns/{return_id}/approve"),
+        who="orders.approve_return",
+        says=(ReturnApproved,),
+    ),
+    Step(
+        hears=Asked("POST /v1/returns/{return_id}/reject"),
+        who="orders.reject_return",
+        says=(ReturnRejected,),
+    ),
+    Step(
+        hears=Asked("POST /v1/returns/{return_id}/receive"),
+        who="orders.receive_return",
+        says=(ReturnReceived,),
+        otherwise="409 refund_exceeds_line",
+    ),
+    Step(
+        hears=ReturnReceived,
+        who="inventory.stock",
+        says=(StockAdjusted, AvailabilityChanged),
+    ),
+    Step(
+        hears=ReturnReceived,
+        who="payments.payments",
+        says=(PaymentRefunded, RefundRefused),
+        otherwise="ReturnNotRefunded: a person must find another way",
+    ),
+    Step(
+        hears=Asked("POST /v1/credit-notes"),
+        who="orders.issue_credit_note",
+        says=(CreditNoteIssued,),
+    ),
+    Step(
+        hears=CreditNoteIssued,
+        who="inventory.stock",
+        says=(StockAdjusted, AvailabilityChanged),
+    ),
+    Step(hears=CreditNoteIssued, who="payments.payments", keeps="the ledger: what is owed"),
     # -- compensation
     Step(
         hears=Asked("POST /v1/orders/{order_id}/cancel"),
@@ -162,7 +229,13 @@ FLOW: tuple[Step, ...] = (
     Step(hears=OrderCancelled, who="fraud.scores", keeps="the review is closed"),
     Step(hears=StockReleased, who="orders.decisions", keeps="whether a cancellation is settled"),
     Step(hears=PaymentVoided, who="orders.decisions", keeps="whether a cancellation is settled"),
-    Step(hears=PaymentRefunded, who="orders.decisions", keeps="whether a cancellation is settled"),
+    Step(
+        hears=PaymentRefunded,
+        who="orders.decisions",
+        says=(CreditNoteIssued, ReturnRefunded),
+        keeps="whether a cancellation is settled",
+    ),
+    Step(hears=RefundRefused, who="orders.decisions", says=(ReturnNotRefunded,)),
     # -- what the shop sells
     Step(hears=ProductChanged, who="orders.offers", keeps="the copy of prices and titles"),
     Step(

@@ -24,8 +24,8 @@ def declared(context: str, part: str, kind: type) -> Iterator[str]:
         return
     for value in vars(importlib.import_module(name)).values():
         own = isinstance(value, type) and value.__module__ == name and issubclass(value, kind)
-        # A base class of events has no type of its own and is never announced.
-        if own and (kind is Command or "type" in vars(value)):
+        # What others are made of is never announced, nor asked for.
+        if own and (not value.__subclasses__() if kind is Command else "type" in vars(value)):
             yield value.__name__
 
 

@@ -11,7 +11,8 @@ from tests.flows.test_an_order_is_called_off import cancel
 from tradewind.contexts.inventory.handlers import shelves as inventory
 from tradewind.contexts.inventory.rules import Book as StockBook
 from tradewind.contexts.inventory.tables import ReservationRow, ShelfRow
-from tradewind.contexts.orders.handlers import desk as orders
+from tradewind.contexts.orders.handlers import deciding as orders
+from tradewind.contexts.orders.handlers.desk import ORDER, open_desk
 from tradewind.contexts.orders.rules import Desk
 from tradewind.contexts.payments.handlers import rows as payments
 from tradewind.contexts.payments.rules import Book, Case
@@ -36,10 +37,10 @@ class Comparison:
 def comparison(monkeypatch: pytest.MonkeyPatch) -> Comparison:
     """Every unit that recalls reads, too."""
     found = Comparison()
-    open_desk, load, read = orders.open_desk, payments.load, inventory.read
+    load, read = payments.load, inventory.read
 
     async def desk(tx: Transaction, order_ids: Sequence[str], *, recall: bool = False) -> Desk:
-        known = tx.recall(orders.ORDER, order_ids) if recall else {}
+        known = tx.recall(ORDER, order_ids) if recall else {}
         for row in (await open_desk(tx, list(known))).rows.values() if known else ():
             found.compare("order", "version", known[row.order_id], row)
         return await open_desk(tx, order_ids, recall=recall)

@@ -12,7 +12,8 @@ ZERO = """
             UNION ALL
             SELECT currency, credit, -sum(amount_minor)
               FROM payments.ledger GROUP BY currency, credit) balances
-     WHERE account IN ('receivable', 'sales', 'refunds', 'fees') OR account LIKE 'provider:%'
+     WHERE account IN ('receivable', 'sales', 'refunds', 'fees', 'credits')
+        OR account LIKE 'provider:%'
      GROUP BY currency
 """
 
@@ -50,7 +51,8 @@ BOOKED = """
       FROM payments.payments p
       FULL JOIN (SELECT payment_id, sum(amount_minor) FILTER (WHERE credit = 'sales') AS sales,
                         sum(amount_minor) FILTER (WHERE debit = 'refunds') AS refunds
-                   FROM payments.ledger GROUP BY payment_id) l USING (payment_id)
+                   FROM payments.ledger WHERE kind <> 'credit'
+                  GROUP BY payment_id) l USING (payment_id)
 """
 
 
@@ -97,7 +99,7 @@ async def the_providers_account_equals_its_own_record(evidence: Evidence) -> Pro
 # $1-$3 captures: order, currency, amount; every capture of the provider's record is looked at.
 CAPTURED_ONCE = """
     SELECT coalesce(o.order_id, c.order_id) AS id,
-           CASE WHEN o.status IN ('confirmed', 'fulfilled', 'returned')
+           CASE WHEN o.status IN ('confirmed', 'fulfilled', 'partly_returned', 'returned')
                 THEN coalesce(c.times, 0) = 1 AND c.amount = o.total_minor
                      AND c.currency = o.currency
                 WHEN o.status = 'cancelled'

@@ -14,7 +14,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from tradewind.checks import archived, events, money, orders, stock
+from tradewind.checks import after_yes, archived, events, money, orders, stock
 from tradewind.checks.archived import Names
 from tradewind.checks.evidence import Charge, Evidence, Proof
 from tradewind.checks.provider import read_charges
@@ -50,6 +50,15 @@ MONEY: tuple[Invariant, ...] = (
     money.refunds_add_up_to_their_payment,
     money.what_ended_was_paid_back_in_full,
 )
+AFTER_YES: tuple[Invariant, ...] = (
+    after_yes.documents_are_numbered_without_gaps,
+    after_yes.money_that_moved_has_its_paper,
+    after_yes.what_is_credited_without_an_order_is_owed,
+    after_yes.an_order_that_left_is_no_longer_promised,
+    after_yes.what_came_back_is_the_sum_of_the_returns,
+    after_yes.units_that_came_back_are_in_the_stock,
+    after_yes.a_return_is_paid_back_once,
+)
 # These need the provider's record.
 PROVIDER: tuple[Invariant, ...] = (
     money.the_providers_account_equals_its_own_record,
@@ -71,6 +80,7 @@ INVARIANTS: dict[str, tuple[Invariant, ...]] = {
     "stock": STOCK,
     "orders": ORDERS,
     "money": MONEY,
+    "after yes": AFTER_YES,
     "provider": PROVIDER,
     "events": EVENTS,
 }

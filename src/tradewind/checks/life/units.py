@@ -155,7 +155,8 @@ class Units:
     def follow(self, life: Life, events: Sequence[Any]) -> Life:
         """As `payments.handlers.follow_orders`."""
         book = book_of(life, NOW)
-        payments.follow_orders(book, [payments_handlers.message_of(event) for event in events])
+        messages = [payments_handlers.message_of(event) for event in events]
+        payments.follow_orders(book, [message for message in messages if message is not None])
         return self.save(life, book)
 
     def record(self, life: Life, outcome: ProviderOutcome, now: datetime) -> Life:

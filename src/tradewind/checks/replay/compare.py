@@ -42,7 +42,9 @@ LEDGER = """
     SELECT order_id AS key, array_agg(kind ORDER BY number) AS kind,
            array_agg(debit ORDER BY number) AS debit, array_agg(credit ORDER BY number) AS credit,
            array_agg(amount_minor ORDER BY number) AS amount_minor,
-           array_agg(currency ORDER BY number) AS currency, array_agg(at ORDER BY number) AS at
+           array_agg(currency ORDER BY number) AS currency,
+           -- a credit is booked by who heard of it, later
+           array_agg(CASE WHEN kind <> 'credit' THEN at END ORDER BY number) AS at
       FROM payments.ledger GROUP BY order_id ORDER BY order_id
 """
 SKUS = (

@@ -1,6 +1,6 @@
 """What rows the facts about one subject make. Facts come in the order of the log."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tradewind.checks.replay.facts import Fact, Read, moment
@@ -44,7 +44,24 @@ def order(facts: Sequence[Fact], read: Read) -> Row | None:
             decide(row, fact)
         elif read.handled("orders.decisions", fact):
             note(row, fact)
+    if row["status"] == "partly_returned" and came_back(own) == sent(placed):
+        row["status"] = "returned"
     return row
+
+
+def sent(placed: Mapping[str, Any]) -> int:
+    """The units of an order."""
+    return sum(line["quantity"] for line in placed["lines"])
+
+
+def came_back(facts: Sequence[Fact]) -> int:
+    """The units of all its returns."""
+    return sum(
+        line["restock"] + line["write_off"]
+        for fact in facts
+        if fact.name == "return_received"
+        for line in fact.data["lines"]
+    )
 
 
 def decide(row: Row, fact: Fact) -> None:
@@ -61,6 +78,10 @@ def decide(row: Row, fact: Fact) -> None:
             copy_status(row, "voided")
     elif name == "order_cancelled":
         row["status"] = "cancelled"
+    elif name == "order_fulfilled":
+        row["status"] = "fulfilled"
+    elif name == "return_received":
+        row["status"] = "partly_returned"
 
 
 def note(row: Row, fact: Fact) -> None:
@@ -93,7 +114,7 @@ def rank(status: str) -> int:
 def lines(facts: Sequence[Fact]) -> Row | None:
     """The lines of an order, as columns."""
     for fact in facts:
-        if fact.name == "order_placed":
+        if fact.name == "order_placed" and fact.data["lines"]:
             names = ("sku", "title", "quantity", "unit_price_e4", "total_minor")
             return {name: [line[name] for line in fact.data["lines"]] for name in names}
     return None
@@ -202,12 +223,17 @@ POSTED = {
 
 def postings(facts: Sequence[Fact]) -> Row | None:
     """All rows of payments.ledger about one order, sorted."""
-    rows = sorted(
+    rows: list[tuple[Any, ...]] = sorted(
         (kind, debit, credit, fact.data["amount_minor"], fact.data["currency"], fact.at)
         for fact in facts
         for kind, debit, credit in POSTED.get(fact.name, ())
         if fact.data["amount_minor"] > 0
     )
+    rows += [
+        ("credit", "refunds", "credits", fact.data["total_minor"], fact.data["currency"], None)
+        for fact in facts
+        if fact.name == "credit_note_issued" and fact.data["credit_note_id"] is not None
+    ]
     return {"postings": rows} if rows else None
 
 

@@ -10,15 +10,19 @@ from tradewind.contexts.inventory.events import (
     StockAdjusted,
     StockAllocated,
     StockCounted,
+    StockFulfilled,
     StockRefused,
     StockReleased,
     StockReserved,
 )
 from tradewind.contexts.orders.events import (
+    CreditNoteIssued,
     OrderCancelled,
     OrderConfirmed,
+    OrderFulfilled,
     OrderPlaced,
     OrderRejected,
+    ReturnReceived,
 )
 from tradewind.platform.context import Consumer, Context
 
@@ -30,6 +34,7 @@ CONTEXT = Context(
         StockRefused,
         StockAllocated,
         StockReleased,
+        StockFulfilled,
         StockCounted,
         StockAdjusted,
         AvailabilityChanged,
@@ -45,7 +50,16 @@ CONTEXT = Context(
         Consumer(
             name="stock",
             handler=handlers.keep_stock,
-            events=(OrderPlaced, OrderConfirmed, OrderRejected, OrderCancelled, ProductChanged),
+            events=(
+                OrderPlaced,
+                OrderConfirmed,
+                OrderRejected,
+                OrderCancelled,
+                OrderFulfilled,
+                ReturnReceived,
+                CreditNoteIssued,
+                ProductChanged,
+            ),
             patient=(OrderConfirmed,),
         ),
     ),

@@ -85,6 +85,14 @@ class StockAllocated(ReservationEvent, frozen=True, kw_only=True):
     type: ClassVar[str] = "inventory.stock_allocated.v1"
 
 
+class StockFulfilled(ReservationEvent, frozen=True, kw_only=True):
+    """The order's units left the house: they are no longer there, nor owed. Of each sku a
+    `StockAdjusted` says how many.
+    """
+
+    type: ClassVar[str] = "inventory.stock_fulfilled.v1"
+
+
 class StockReleased(ReservationEvent, frozen=True, kw_only=True):
     """The order ended without its units: they are free again. `reason` is the code of its end."""
 

@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 
 from tradewind.contexts.inventory.events import Availability, MovementKind
 
-Status = Literal["reserved", "refused", "allocated", "released"]
+Status = Literal["reserved", "refused", "allocated", "released", "fulfilled"]
 
 
 class ShelfRow(Struct, frozen=True):

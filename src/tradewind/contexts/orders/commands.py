@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from tradewind.contexts.orders.events import Fee
+from tradewind.contexts.orders.events import CreditedLine, Fee
 from tradewind.kernel.messages import Command
 
 
@@ -61,3 +61,102 @@ class CancelOrder(Command, frozen=True, kw_only=True):
     def key(self) -> str:
         """Events that follow belong to the order."""
         return self.order_id
+
+
+class FulfilOrder(Command, frozen=True, kw_only=True):
+    """Everything of the order left the house. Outcome: an `Answer` with the order."""
+
+    order_id: str
+    carrier: str | None
+    tracking: str | None
+    at: datetime | None  # None: now
+    by: str
+
+    @property
+    def key(self) -> str:
+        """Events that follow belong to the order."""
+        return self.order_id
+
+
+class WantedReturn(Struct, frozen=True, kw_only=True):
+    """Units of one line to give back; lines count from 1."""
+
+    line: int
+    quantity: int
+    reason: str | None = None
+
+
+class ArrivedLine(Struct, frozen=True, kw_only=True):
+    """What arrived of one line. `refund_minor` None: its share of what was paid for the line."""
+
+    line: int
+    restock: int
+    write_off: int
+    refund_minor: int | None = None
+
+
+class Arrival(Struct, frozen=True, kw_only=True):
+    """A parcel that was opened."""
+
+    lines: tuple[ArrivedLine, ...]
+    fees_refund_minor: int
+    refund_id: str
+    location: str
+
+
+class ReturnCommand(Command, frozen=True, kw_only=True):
+    """Anything that is asked about a return. `order_id` is known from the return's row."""
+
+    return_id: str
+    order_id: str
+    by: str
+
+    @property
+    def key(self) -> str:
+        """Events that follow belong to the order."""
+        return self.order_id
+
+
+class RequestReturn(ReturnCommand, frozen=True, kw_only=True):
+    """Ask to give units back. With `arrival`, staff approve and receive them in the same step.
+
+    Outcome: an `Answer` (201), or `Pending` under the return's id until the money is back.
+    """
+
+    lines: tuple[WantedReturn, ...]
+    reason: str
+    credential: str | None
+    external_id: str | None
+    at: datetime | None
+    arrival: Arrival | None
+
+
+class ApproveReturn(ReturnCommand, frozen=True, kw_only=True):
+    """Wait for the parcel. Outcome: an `Answer`."""
+
+
+class RejectReturn(ReturnCommand, frozen=True, kw_only=True):
+    """Do not take the units back. Outcome: an `Answer`."""
+
+    reason: str
+
+
+class ReceiveReturn(ReturnCommand, frozen=True, kw_only=True):
+    """The parcel was opened. Outcome: `Pending` until the money is back, or an `Answer`."""
+
+    arrival: Arrival
+
+
+class IssueCreditNote(Command, frozen=True, kw_only=True):
+    """Credit what no order here answers for. Outcome: an `Answer` (201) with the document."""
+
+    credit_note_id: str
+    currency: str
+    customer: str
+    country: str | None
+    reason: str
+    lines: tuple[CreditedLine, ...]
+    credential: str
+    external_id: str | None
+    location: str
+    at: datetime | None

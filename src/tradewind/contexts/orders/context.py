@@ -7,13 +7,31 @@ from tradewind.contexts.catalog.events import ProductChanged
 from tradewind.contexts.fraud.events import PaymentBlocked, PaymentCleared, PaymentHeld
 from tradewind.contexts.inventory.events import StockRefused, StockReleased
 from tradewind.contexts.orders import handlers, queries
-from tradewind.contexts.orders.commands import CancelOrder, PlaceOrder
+from tradewind.contexts.orders.commands import (
+    ApproveReturn,
+    CancelOrder,
+    FulfilOrder,
+    IssueCreditNote,
+    PlaceOrder,
+    ReceiveReturn,
+    RejectReturn,
+    RequestReturn,
+)
 from tradewind.contexts.orders.events import (
+    CreditNoteIssued,
+    InvoiceIssued,
     OrderCancelled,
     OrderConfirmed,
+    OrderFulfilled,
     OrderHeld,
     OrderPlaced,
     OrderRejected,
+    ReturnApproved,
+    ReturnNotRefunded,
+    ReturnReceived,
+    ReturnRefunded,
+    ReturnRejected,
+    ReturnRequested,
 )
 from tradewind.contexts.orders.routes import ROUTES
 from tradewind.contexts.orders.rules import ReviewDue
@@ -24,18 +42,40 @@ from tradewind.contexts.payments.events import (
     PaymentFailed,
     PaymentRefunded,
     PaymentVoided,
+    RefundRefused,
 )
 from tradewind.platform.context import Consumer, Context, Projection, Sweep
 
 CONTEXT = Context(
     name="orders",
     topic="order-events",
-    announces=(OrderPlaced, OrderConfirmed, OrderHeld, OrderRejected, OrderCancelled),
+    announces=(
+        OrderPlaced,
+        OrderConfirmed,
+        OrderHeld,
+        OrderRejected,
+        OrderCancelled,
+        OrderFulfilled,
+        ReturnRequested,
+        ReturnApproved,
+        ReturnRejected,
+        ReturnReceived,
+        ReturnRefunded,
+        ReturnNotRefunded,
+        InvoiceIssued,
+        CreditNoteIssued,
+    ),
     migrations=Path(__file__).parent / "migrations",
     routes=ROUTES,
     commands={
         PlaceOrder: handlers.place_orders,
         CancelOrder: handlers.cancel_orders,
+        FulfilOrder: handlers.fulfil_orders,
+        RequestReturn: handlers.decide_returns,
+        ApproveReturn: handlers.decide_returns,
+        RejectReturn: handlers.decide_returns,
+        ReceiveReturn: handlers.decide_returns,
+        IssueCreditNote: handlers.issue_credit_notes,
     },
     consumers=(
         Consumer(
@@ -53,6 +93,7 @@ CONTEXT = Context(
                 CaptureRefused,
                 PaymentVoided,
                 PaymentRefunded,
+                RefundRefused,
                 ReviewDue,
             ),
             patient=(PaymentCaptured,),

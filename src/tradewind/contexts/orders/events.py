@@ -1,6 +1,6 @@
 """What orders announces. The subject of each is the order id."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import ClassVar
 
 from msgspec import Struct
@@ -100,3 +100,146 @@ class OrderCancelled(OrderEvent, frozen=True, kw_only=True):
     total_minor: int
     currency: str
     skus: tuple[str, ...]
+
+
+class OrderFulfilled(OrderEvent, frozen=True, kw_only=True):
+    """Everything of the order left the house. Who carries it, where that is known."""
+
+    type: ClassVar[str] = "orders.order_fulfilled.v1"
+
+    skus: tuple[str, ...]  # upper case
+    carrier: str | None
+    tracking: str | None
+    fulfilled_at: datetime
+
+
+class ReturnedLine(Struct, frozen=True, kw_only=True):
+    """Units of one line that a customer wants to give back; lines count from 1."""
+
+    line: int
+    sku: str
+    quantity: int
+    reason: str | None = None
+
+
+class ReceivedLine(Struct, frozen=True, kw_only=True):
+    """What came back of one line: for the shelf, for the bin, and what the customer gets for it."""
+
+    line: int
+    sku: str
+    restock: int
+    write_off: int
+    refund_minor: int
+
+
+class ReturnEvent(OrderEvent, frozen=True, kw_only=True):
+    """Anything that happened to a return; part of its order's sequence."""
+
+    return_id: str
+
+
+class ReturnRequested(ReturnEvent, frozen=True, kw_only=True):
+    """A customer wants to give back units of a fulfilled order."""
+
+    type: ClassVar[str] = "orders.return_requested.v1"
+
+    lines: tuple[ReturnedLine, ...]
+    reason: str
+
+
+class ReturnApproved(ReturnEvent, frozen=True, kw_only=True):
+    """The shop waits for the parcel."""
+
+    type: ClassVar[str] = "orders.return_approved.v1"
+
+
+class ReturnRejected(ReturnEvent, frozen=True, kw_only=True):
+    """The shop will not take the units back; they may be asked for again."""
+
+    type: ClassVar[str] = "orders.return_rejected.v1"
+
+    reason: str
+
+
+class ReturnReceived(ReturnEvent, frozen=True, kw_only=True):
+    """The parcel was opened. Inventory takes back what is for the shelf, payments give the money
+    back: `refund_minor` is the sum of the lines and of `fees_refund_minor`; 0: nothing is owed.
+    """
+
+    type: ClassVar[str] = "orders.return_received.v1"
+
+    lines: tuple[ReceivedLine, ...]
+    fees_refund_minor: int
+    refund_minor: int
+    currency: str
+    refund_id: str
+    payment_id: str
+    location: str
+
+
+class ReturnRefunded(ReturnEvent, frozen=True, kw_only=True):
+    """The money for a return is back with the customer."""
+
+    type: ClassVar[str] = "orders.return_refunded.v1"
+
+    refund_id: str
+    amount_minor: int
+    currency: str
+
+
+class ReturnNotRefunded(ReturnEvent, frozen=True, kw_only=True):
+    """The provider will not give the money for a return back; a person must find another way."""
+
+    type: ClassVar[str] = "orders.return_not_refunded.v1"
+
+    refund_id: str
+    reason: str
+
+
+class DocumentEvent(Event, frozen=True, kw_only=True):
+    """A document with a number was issued. Its subject is the number; it never changes."""
+
+    number: str
+    order_id: str | None
+    currency: str
+    total_minor: int  # gross
+    tax_minor: int  # of it
+    dated: date
+
+    @property
+    def subject(self) -> str:
+        """The number."""
+        return self.number
+
+
+class InvoiceIssued(DocumentEvent, frozen=True, kw_only=True):
+    """The money of an order was taken, and this is the receipt for it."""
+
+    type: ClassVar[str] = "orders.invoice_issued.v1"
+
+
+class CreditedLine(Struct, frozen=True, kw_only=True):
+    """A line of a credit note that stands alone. `restock` units of `sku` go back on the shelf."""
+
+    description: str
+    sku: str | None
+    quantity: int
+    amount_minor: int
+    restock: int = 0
+
+
+class CreditNoteIssued(DocumentEvent, frozen=True, kw_only=True):
+    """Something was credited: a refund, or - standing alone - what no order here answers for.
+
+    One that stands alone has an id and `lines`; payments books it, inventory restocks it.
+    """
+
+    type: ClassVar[str] = "orders.credit_note_issued.v1"
+
+    reason: str
+    refund_id: str | None = None
+    return_id: str | None = None
+    credit_note_id: str | None = None
+    country: str | None = None
+    location: str | None = None
+    lines: tuple[CreditedLine, ...] = ()

@@ -122,6 +122,92 @@ class OrderNotCancellable(Problem):
     kept = True
 
 
+class OrderNotFulfillable(Problem):
+    """Only a confirmed order whose money was taken leaves the house, and only once."""
+
+    status = 409
+    code = "order_not_fulfillable"
+    title = "The order cannot be sent out as it stands."
+    kept = True
+
+
+class OrderNotReturnable(Problem):
+    """Nothing comes back of what never left the house: such an order is cancelled."""
+
+    status = 409
+    code = "order_not_returnable"
+    title = "Nothing of this order can be given back as it stands."
+    kept = True
+
+
+class InvalidReturn(Problem):
+    """The return does not fit its order; `errors` points at what."""
+
+    status = 422
+    code = "invalid_return"
+    title = "The return is not valid."
+
+
+class ReturnExceedsOrder(Problem):
+    """More units than are left of a line after all its other returns."""
+
+    status = 409
+    code = "return_exceeds_order"
+    title = "More would come back than was sent."
+    kept = True
+
+
+class RefundExceedsLine(Problem):
+    """More money than is left of what a line, or the fees, cost."""
+
+    status = 409
+    code = "refund_exceeds_line"
+    title = "More would be refunded than was paid for this."
+    kept = True
+
+
+class ReturnNotFound(Problem):
+    """There is none, or the caller may not see it; the two look alike on purpose."""
+
+    status = 404
+    code = "return_not_found"
+    title = "There is no such return."
+
+
+class ReturnNotOpen(Problem):
+    """The step does not follow from the state that the return is in."""
+
+    status = 409
+    code = "return_not_open"
+    title = "The return is not in a state for this step."
+    kept = True
+
+
+class ReturnRefundRefused(Problem):
+    """The units are back and the provider will not give the money back: a person must act."""
+
+    status = 409
+    code = "refund_refused"
+    title = "The units came back, but the money could not be given back this way."
+    kept = True
+
+
+class InvalidCreditNote(Problem):
+    """The credit note makes no sense as it stands; `errors` points at what."""
+
+    status = 422
+    code = "invalid_credit_note"
+    title = "The credit note is not valid."
+
+
+class DocumentNotFound(Problem):
+    """There is none, or the caller may not see it; the two look alike on purpose."""
+
+    status = 404
+    code = "document_not_found"
+    title = "There is no such document."
+
+
 REFUSALS: dict[str, type[OrderRefused]] = {
     problem.code: problem
     for problem in (

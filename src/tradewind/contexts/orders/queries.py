@@ -7,10 +7,18 @@ from msgspec import Struct
 
 from tradewind.contexts.orders.tables import (
     BASKET_COLUMNS,
+    DOCUMENT_COLUMNS,
     ORDER_COLUMNS,
+    RETURN_LINE_COLUMNS,
+    FulfilmentRow,
+    IssuedRow,
     LineRow,
     OrderRow,
     OrderWithLines,
+    ReturnLineRow,
+    ReturnRow,
+    ReturnView,
+    return_view,
 )
 from tradewind.platform.database.transaction import Snapshot
 
@@ -114,10 +122,130 @@ async def orders(
     return FoundOrders([(row, row.lines()) for row in rows], place)
 
 
-# Served by orders_by_customer.
-IN_USE = "SELECT customer FROM orders.orders WHERE customer = ANY($1::text[])"
+# Served by orders_by_customer and documents_alone.
+IN_USE = """
+    SELECT customer FROM orders.orders WHERE customer = ANY($1::text[])
+    UNION SELECT customer FROM orders.documents
+           WHERE order_id IS NULL AND customer = ANY($1::text[])
+"""
 
 
 async def customers_in_use(db: Snapshot, persons: Sequence[str]) -> set[str]:
-    """Which of the vault's records an order points to."""
+    """Which of the vault's records an order or a credit note points to."""
     return set(await db.fetch_values(IN_USE, list(persons)))
+
+
+# Served by the primary key.
+FULFILMENT = """
+    SELECT order_id, carrier, tracking, fulfilled_at FROM orders.fulfilments WHERE order_id = $1
+"""
+
+
+async def fulfilment(db: Snapshot, order_id: str) -> FulfilmentRow | None:
+    """How an order left the house, if it did."""
+    return await db.fetch_one(FULFILMENT, order_id, into=FulfilmentRow)
+
+
+class FoundReturn(ReturnRow):
+    """A return with what is shown beside it."""
+
+    currency: str
+    series: str | None
+    year: int | None
+    serial: int | None
+
+    @property
+    def credit_note(self) -> str | None:
+        """The number of its credit note."""
+        if self.series is None or self.year is None or self.serial is None:
+            return None
+        return f"{self.series}-{self.year}-{self.serial:06d}"
+
+
+RETURN_FIELDS = ", ".join(f"r.{name}" for name in ReturnRow.__struct_fields__)
+FOUND_RETURN = f"""
+    SELECT {RETURN_FIELDS}, o.currency,
+           d.series, d.year, d.serial
+      FROM orders.returns r JOIN orders.orders o USING (order_id)
+      LEFT JOIN orders.documents d ON d.source = r.refund_id"""
+# Served by the primary keys of both and documents_source.
+ONE_RETURN = f"{FOUND_RETURN} WHERE r.return_id = $1"
+# Served by returns_by_order.
+RETURNS_OF_ORDER = f"{FOUND_RETURN} WHERE r.order_id = $1 ORDER BY r.return_id"
+# Served by the primary key: ids are in the order of time.
+RETURNS = f"""{FOUND_RETURN}
+     WHERE r.return_id < $1 AND ($2::text IS NULL OR r.status = $2)
+     ORDER BY r.return_id DESC LIMIT $3"""
+# Served by the primary key.
+RETURN_LINES = f"""
+    SELECT {RETURN_LINE_COLUMNS} FROM orders.return_lines
+     WHERE return_id = ANY($1::text[]) ORDER BY return_id, line
+"""
+LAST_ID = "~"  # sorts behind every id
+
+
+async def one_return(db: Snapshot, return_id: str) -> ReturnView | None:
+    """A return with its lines."""
+    found = await db.fetch(ONE_RETURN, return_id, into=FoundReturn)
+    views = await with_lines(db, found)
+    return views[0] if views else None
+
+
+async def returns_of(db: Snapshot, order_id: str) -> list[ReturnView]:
+    """All returns of an order, oldest first."""
+    return await with_lines(db, await db.fetch(RETURNS_OF_ORDER, order_id, into=FoundReturn))
+
+
+async def returns(
+    db: Snapshot, *, before: str, status: str | None, count_max: int
+) -> list[ReturnView]:
+    """Returns, newest first."""
+    found = await db.fetch(RETURNS, before, status, count_max, into=FoundReturn)
+    return await with_lines(db, found)
+
+
+async def with_lines(db: Snapshot, found: Sequence[FoundReturn]) -> list[ReturnView]:
+    """Returns as they go on the wire."""
+    if not found:
+        return []
+    lines: dict[str, list[ReturnLineRow]] = {row.return_id: [] for row in found}
+    for line in await db.fetch(RETURN_LINES, list(lines), into=ReturnLineRow):
+        lines[line.return_id].append(line)
+    return [return_view(row, lines[row.return_id], row.currency, row.credit_note) for row in found]
+
+
+ISSUED_COLUMNS = f"{DOCUMENT_COLUMNS}, issued_at"
+# Served by the primary key.
+ONE_DOCUMENT = f"""
+    SELECT {ISSUED_COLUMNS} FROM orders.documents d
+     WHERE (d.series, d.year, d.serial) = ($1, $2, $3)
+"""
+# Served by documents_source and credit_notes_by_order.
+DOCUMENTS_OF_ORDER = f"""
+    SELECT {ISSUED_COLUMNS} FROM orders.documents d
+     WHERE d.source = $1 OR (d.order_id = $1 AND d.kind = 'credit_note')
+     ORDER BY d.issued_at, d.kind DESC, d.year, d.serial
+"""
+# Served by the primary key.
+DOCUMENTS = f"""
+    SELECT {ISSUED_COLUMNS} FROM orders.documents d
+     WHERE d.series = $1 AND (d.year, d.serial) < ($2, $3) AND d.year >= $4
+     ORDER BY d.year DESC, d.serial DESC LIMIT $5
+"""
+
+
+async def document(db: Snapshot, series: str, year: int, serial: int) -> IssuedRow | None:
+    """A document by its number."""
+    return await db.fetch_one(ONE_DOCUMENT, series, year, serial, into=IssuedRow)
+
+
+async def documents_of(db: Snapshot, order_id: str) -> list[IssuedRow]:
+    """The invoice of an order and its credit notes, as they were issued."""
+    return await db.fetch(DOCUMENTS_OF_ORDER, order_id, into=IssuedRow)
+
+
+async def documents(
+    db: Snapshot, *, series: str, before: tuple[int, int], year_min: int, count_max: int
+) -> list[IssuedRow]:
+    """The documents of a series, newest number first."""
+    return await db.fetch(DOCUMENTS, series, *before, year_min, count_max, into=IssuedRow)

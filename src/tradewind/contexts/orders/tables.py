@@ -1,12 +1,12 @@
 """Rows and results of orders, and the shapes it shows on the wire."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from tradewind.contexts.orders.events import Fee
+from tradewind.contexts.orders.events import CreditedLine, Fee
 from tradewind.kernel.money import Amount, wire, wire_e4
 
 decode_fees = msgspec.json.Decoder(tuple[Fee, ...]).decode
@@ -61,6 +61,8 @@ class OrderWithLines(OrderRow):
     quantities: list[int]
     unit_prices_e4: list[int]
     totals_minor: list[int]
+    country: str | None  # None: placed before it was kept
+    tax_rate_bp: int  # what the prices contain, in hundredths of a percent
 
     def lines(self) -> list[LineRow]:
         """The arrays as lines."""
@@ -76,7 +78,9 @@ class OrderWithLines(OrderRow):
 
 
 ORDER_COLUMNS = ", ".join(f"o.{name}" for name in OrderRow.__struct_fields__)
-BASKET_COLUMNS = "b.skus, b.titles, b.quantities, b.unit_prices_e4, b.totals_minor"
+BASKET_COLUMNS = (
+    "b.skus, b.titles, b.quantities, b.unit_prices_e4, b.totals_minor, b.country, b.tax_rate_bp"
+)
 
 
 class OfferRow(Struct, frozen=True):
@@ -191,4 +195,247 @@ def view(row: OrderRow, lines: Sequence[LineRow]) -> OrderView:
         decided_at=row.decided_at,
         version=row.version,
         rejection=RejectionView(row.rejection_code) if row.rejection_code else UNSET,
+    )
+
+
+# -- after yes
+
+
+class ReturnRow(Struct):
+    """A row of orders.returns."""
+
+    return_id: str
+    order_id: str
+    status: str
+    reason: str
+    requested_by: str
+    credential: str | None
+    external_id: str | None
+    refund_minor: int
+    fees_refund_minor: int
+    refund_id: str | None
+    awaited: str | None
+    note: str | None
+    requested_at: datetime
+    changed_at: datetime
+
+
+class ReturnLineRow(Struct):
+    """A row of orders.return_lines."""
+
+    return_id: str
+    line: int
+    sku: str
+    quantity: int
+    reason: str | None
+    restock: int = 0
+    write_off: int = 0
+    refund_minor: int = 0
+
+
+class ReturnableRow(Struct):
+    """A row of orders.returnable: what of a line came back, and may still. Line 0: the fees."""
+
+    order_id: str
+    line: int
+    units: int
+    total_minor: int
+    promised: int = 0
+    arrived: int = 0
+    refunded_minor: int = 0
+
+
+class FulfilmentRow(Struct, frozen=True):
+    """A row of orders.fulfilments."""
+
+    order_id: str
+    carrier: str | None
+    tracking: str | None
+    fulfilled_at: datetime
+
+
+class DocumentRow(Struct, frozen=True):
+    """A row of orders.documents, but for when it was issued."""
+
+    series: str
+    year: int
+    serial: int
+    kind: str
+    source: str
+    order_id: str | None
+    return_id: str | None
+    credential: str | None
+    external_id: str | None
+    customer: str
+    country: str | None
+    currency: str
+    total_minor: int
+    tax_minor: int
+    tax_rate_bp: int
+    reason: str | None
+    lines: str | None
+    dated: date
+
+
+class SeriesRow(Struct, frozen=True):
+    """A row of orders.document_series."""
+
+    series: str
+    year: int
+    last: int
+
+
+RETURN_COLUMNS = ", ".join(ReturnRow.__struct_fields__)
+RETURN_LINE_COLUMNS = ", ".join(ReturnLineRow.__struct_fields__)
+RETURNABLE_COLUMNS = ", ".join(ReturnableRow.__struct_fields__)
+DOCUMENT_COLUMNS = ", ".join(DocumentRow.__struct_fields__)
+
+
+class FulfilmentView(Struct, frozen=True):
+    """How an order left the house."""
+
+    carrier: str | None
+    tracking: str | None
+    fulfilled_at: datetime
+
+
+class FulfilmentList(Struct, frozen=True):
+    """How an order left the house; empty until it did."""
+
+    items: list[FulfilmentView]
+    next: str | None = None
+
+
+class ReturnLineView(Struct, frozen=True):
+    """A line of a return. `line` counts the order's lines from 1."""
+
+    line: int
+    sku: str
+    quantity: int
+    reason: str | None
+    restock: int
+    write_off: int
+    refund: Amount
+
+
+class ReturnView(Struct, kw_only=True):
+    """A return on the wire. `refund` is all of it, fees included."""
+
+    id: str
+    order_id: str
+    status: str
+    reason: str
+    lines: list[ReturnLineView]
+    refund: Amount
+    fees_refund: Amount
+    refund_id: str | None
+    credit_note: str | None
+    external_id: str | None
+    note: str | None
+    requested_at: datetime
+    changed_at: datetime
+
+
+def return_view(
+    row: ReturnRow, lines: Sequence[ReturnLineRow], currency: str, credit_note: str | None = None
+) -> ReturnView:
+    """A return as it goes on the wire."""
+    return ReturnView(
+        id=row.return_id,
+        order_id=row.order_id,
+        status=row.status,
+        reason=row.reason,
+        lines=[
+            ReturnLineView(
+                line=line.line,
+                sku=line.sku,
+                quantity=line.quantity,
+                reason=line.reason,
+                restock=line.restock,
+                write_off=line.write_off,
+                refund=wire(line.refund_minor, currency),
+            )
+            for line in lines
+        ],
+        refund=wire(row.refund_minor, currency),
+        fees_refund=wire(row.fees_refund_minor, currency),
+        refund_id=row.refund_id,
+        credit_note=credit_note,
+        external_id=row.external_id,
+        note=row.note,
+        requested_at=row.requested_at,
+        changed_at=row.changed_at,
+    )
+
+
+class DocumentLineView(Struct, frozen=True):
+    """A line of a credit note that stands alone."""
+
+    description: str
+    sku: str | None
+    quantity: int
+    amount: Amount
+    restock: int
+
+
+class DocumentView(Struct, kw_only=True):
+    """An invoice or a credit note on the wire. Prices are gross: `tax` is contained in `total`."""
+
+    number: str
+    kind: str
+    id: str | None  # of a credit note that stands alone
+    order_id: str | None
+    return_id: str | None
+    refund_id: str | None
+    external_id: str | None
+    dated: date
+    issued_at: datetime
+    currency: str
+    total: Amount
+    tax: Amount
+    tax_rate: str  # percent
+    country: str | None
+    reason: str | None
+    lines: list[DocumentLineView]
+
+
+class IssuedRow(DocumentRow, frozen=True):
+    """A row of orders.documents."""
+
+    issued_at: datetime
+
+
+decode_credited = msgspec.json.Decoder(tuple[CreditedLine, ...]).decode
+
+
+def document_view(row: DocumentRow, issued_at: datetime) -> DocumentView:
+    """A document as it goes on the wire."""
+    alone = row.order_id is None
+    lines = decode_credited(row.lines) if row.lines else ()
+    return DocumentView(
+        number=f"{row.series}-{row.year}-{row.serial:06d}",
+        kind=row.kind,
+        id=row.source if alone else None,
+        order_id=row.order_id,
+        return_id=row.return_id,
+        refund_id=row.source if row.kind == "credit_note" and not alone else None,
+        external_id=row.external_id,
+        dated=row.dated,
+        issued_at=issued_at,
+        currency=row.currency,
+        total=wire(row.total_minor, row.currency),
+        tax=wire(row.tax_minor, row.currency),
+        tax_rate=f"{row.tax_rate_bp / 100:g}",
+        country=row.country,
+        reason=row.reason,
+        lines=[
+            DocumentLineView(
+                description=line.description,
+                sku=line.sku,
+                quantity=line.quantity,
+                amount=wire(line.amount_minor, row.currency),
+                restock=line.restock,
+            )
+            for line in lines
+        ],
     )

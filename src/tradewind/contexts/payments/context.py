@@ -3,7 +3,13 @@
 from pathlib import Path
 
 from tradewind.contexts.inventory.events import StockReserved
-from tradewind.contexts.orders.events import OrderCancelled, OrderConfirmed, OrderRejected
+from tradewind.contexts.orders.events import (
+    CreditNoteIssued,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderRejected,
+    ReturnReceived,
+)
 from tradewind.contexts.payments import clients, routes
 from tradewind.contexts.payments.commands import ProviderCall, RecordOutcomes, RefundPayment
 from tradewind.contexts.payments.events import (
@@ -42,7 +48,14 @@ CONTEXT = Context(
         Consumer(
             name="payments",
             handler=units.follow_orders,
-            events=(StockReserved, OrderConfirmed, OrderRejected, OrderCancelled),
+            events=(
+                StockReserved,
+                OrderConfirmed,
+                OrderRejected,
+                OrderCancelled,
+                ReturnReceived,
+                CreditNoteIssued,
+            ),
             patient=(OrderConfirmed,),
         ),
     ),

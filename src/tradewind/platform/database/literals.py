@@ -136,3 +136,8 @@ def text_array(texts: Sequence[str]) -> str:
 def number_array(numbers: Sequence[int]) -> str:
     """The literal of an int[] or bigint[], for an array inside a column: ``{1,2}``."""
     return "{" + ",".join(map(str, numbers)) + "}"
+
+
+def columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    """Rows as columns, for unnest. There is at least one row."""
+    return [list(column) for column in zip(*rows, strict=True)]

@@ -15,6 +15,8 @@ class About(Struct, frozen=True, kw_only=True):
     high: float | None = None
     choices: tuple[str, ...] = ()
     schemes: tuple[str, ...] = ()  # of a URL
+    pattern: str = ""  # what a text must match as a whole
+    like: str = ""  # and what such a text looks like
     secret: bool = False  # never printed
     variable: str = ""  # where it is not TRADEWIND_ + the name
 
@@ -227,6 +229,29 @@ class Settings(Struct, frozen=True, kw_only=True):
         str | None,
         About(text="A folder of traps that kill web processes; only for a check."),
     ] = None
+
+    # Documents
+    tax_rates: Annotated[
+        str,
+        About(
+            text="The tax that prices contain, by country of delivery; * is every other one.",
+            unit="%",
+            pattern=r"(([A-Z]{2}|\*)=[0-9]{1,2}(\.[0-9]{1,2})?[ ,]*)*",
+            like="GB=20 DE=19 FR=5.5 *=0",
+        ),
+    ] = ""
+    invoice_series: Annotated[
+        str,
+        About(text="What the numbers of invoices begin with.", pattern="[A-Z]{1,8}", like="INV"),
+    ] = "INV"
+    credit_note_series: Annotated[
+        str,
+        About(text="What the numbers of credit notes begin with.", pattern="[A-Z]{1,8}", like="CN"),
+    ] = "CN"
+    seller: Annotated[
+        str,
+        About(text="Who sells, as documents show it: name, address, tax number; | ends a line."),
+    ] = "Tradewind"
 
     # The outside world
     simulator_url: Annotated[

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -50,7 +51,7 @@ class Declared(Struct, frozen=True):
             return f"{kind} from {shown(about.low)} to {shown(about.high)}{unit}"
         if self.type is Path:
             return "a folder"
-        return "text"
+        return f"text like {about.like}" if about.like else "text"
 
 
 class Description(Struct, frozen=True):
@@ -135,6 +136,8 @@ def parse(setting: Declared, text: str) -> Any:
         if urlsplit(text).scheme not in about.schemes:
             raise ValueError(text)
         return text.rstrip("/") if setting.name == "simulator_url" else text
+    if about.pattern and re.fullmatch(about.pattern, text) is None:
+        raise ValueError(text)
     return text
 
 
@@ -152,6 +155,11 @@ def contradictions(settings: Settings) -> list[str]:
             f"{shown(settings.authorise_attempt_timeout_s)}, but must not be above "
             "TRADEWIND_AUTHORISE_TOTAL_TIMEOUT_S "
             f"({shown(settings.authorise_total_timeout_s)}): lower one or raise the other."
+        )
+    if settings.invoice_series == settings.credit_note_series:
+        wrong.append(
+            f"TRADEWIND_INVOICE_SERIES and TRADEWIND_CREDIT_NOTE_SERIES are both "
+            f"{settings.invoice_series}, but each kind of document counts for itself."
         )
     return wrong
 

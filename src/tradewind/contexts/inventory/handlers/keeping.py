@@ -9,15 +9,29 @@ from tradewind.contexts.inventory.events import sku_key
 from tradewind.contexts.inventory.handlers import shelves
 from tradewind.contexts.inventory.rules import Request
 from tradewind.contexts.orders.events import (
+    CreditNoteIssued,
     OrderCancelled,
     OrderConfirmed,
+    OrderFulfilled,
     OrderPlaced,
     OrderRejected,
+    ReturnReceived,
 )
 from tradewind.kernel.messages import Decision
 from tradewind.platform.database.transaction import Transaction
 
-StockEvent = OrderPlaced | OrderConfirmed | OrderRejected | OrderCancelled | ProductChanged
+StockEvent = (
+    OrderPlaced
+    | OrderConfirmed
+    | OrderRejected
+    | OrderCancelled
+    | OrderFulfilled
+    | ReturnReceived
+    | CreditNoteIssued
+    | ProductChanged
+)
+# Those that are about the units an order holds.
+OF_RESERVATIONS = (OrderPlaced, OrderConfirmed, OrderRejected, OrderCancelled, OrderFulfilled)
 
 
 async def keep_stock(tx: Transaction, events: Sequence[StockEvent]) -> Decision:
@@ -48,8 +62,12 @@ def skus_of(events: Iterable[StockEvent]) -> set[str]:
         match event:
             case OrderPlaced():
                 keys.update(sku_key(line.sku) for line in event.lines)
-            case OrderRejected() | OrderCancelled():
+            case OrderRejected() | OrderCancelled() | OrderFulfilled():
                 keys.update(sku_key(sku) for sku in event.skus)
+            case ReturnReceived():
+                keys.update(sku_key(line.sku) for line in event.lines)
+            case CreditNoteIssued():
+                keys.update(sku_key(line.sku) for line in event.lines if line.sku and line.restock)
             case ProductChanged():
                 keys.update(sku_key(v.sku) for v in event.variants if v.on_hand is not None)
             case OrderConfirmed():
@@ -59,13 +77,12 @@ def skus_of(events: Iterable[StockEvent]) -> set[str]:
 
 def orders_of(events: Iterable[StockEvent]) -> list[str]:
     """Every order the events are about."""
-    return list({e.order_id: None for e in events if not isinstance(e, ProductChanged)})
+    return list({e.order_id: None for e in events if isinstance(e, OF_RESERVATIONS)})
 
 
 def known_orders_of(events: Iterable[StockEvent]) -> list[str]:
     """The orders that may have a reservation. One just placed has none: its insert would tell."""
-    old = (e.order_id for e in events if not isinstance(e, ProductChanged | OrderPlaced))
-    return list(dict.fromkeys(old))
+    return orders_of(event for event in events if not isinstance(event, OrderPlaced))
 
 
 def requests_in(event: StockEvent) -> list[Request]:
@@ -78,6 +95,25 @@ def requests_in(event: StockEvent) -> list[Request]:
             return [rules.Allocate(event.order_id)]
         case OrderRejected() | OrderCancelled():
             return [rules.Release(event.order_id, event.code)]
+        case OrderFulfilled():
+            return [rules.Ship(event.order_id)]
+        case ReturnReceived():
+            return [
+                rules.Restock(
+                    line.sku,
+                    event.location,
+                    line.restock + line.write_off,
+                    line.write_off,
+                    event.return_id,
+                )
+                for line in event.lines
+            ]
+        case CreditNoteIssued():
+            return [
+                rules.Adjust(line.sku, event.location or MAIN, "return", line.restock, event.number)
+                for line in event.lines
+                if line.sku and line.restock
+            ]
         case ProductChanged():
             return [
                 rules.Count(

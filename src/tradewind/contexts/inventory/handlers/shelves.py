@@ -64,7 +64,7 @@ async def read(
         reservations += await tx.fetch(READ_RESERVATIONS, unheld, into=ReservationRow)
     priorities: dict[str, int] | None = None
     if any(row.location != MAIN for row in shelves) or any(
-        isinstance(request, rules.Count | rules.Adjust) and request.location != MAIN
+        isinstance(request, rules.Count | rules.Adjust | rules.Restock) and request.location != MAIN
         for request in requests
     ):
         locations = await tx.fetch(READ_LOCATIONS, into=Location)

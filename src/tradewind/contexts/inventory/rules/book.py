@@ -39,6 +39,12 @@ class Release(Struct, frozen=True):
     reason: str
 
 
+class Ship(Struct, frozen=True):
+    """The order left the house: its units are no longer there, nor owed."""
+
+    order_id: str
+
+
 class Count(Struct, frozen=True):
     """So many units were found. Told by a product (with its version) or by a credential."""
 
@@ -69,7 +75,20 @@ class Adjust(Struct, frozen=True):
     at: datetime | None = None  # None: now
 
 
-Request = Hold | Allocate | Release | Count | Adjust
+class Restock(Struct, frozen=True):
+    """Units came back: all of them come in, and `write_off` of them go to the bin.
+
+    Where nobody knows the location, they are at the main one.
+    """
+
+    sku: str
+    location: str
+    quantity: int
+    write_off: int
+    cause: str
+
+
+Request = Hold | Allocate | Release | Ship | Count | Adjust | Restock
 
 
 class Shelf(Struct):

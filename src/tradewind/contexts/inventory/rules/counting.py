@@ -1,7 +1,7 @@
 """Units that lie there: what a count found, and what came and went since."""
 
 from tradewind.contexts.inventory.commands import ON_HAND_MAX
-from tradewind.contexts.inventory.events import StockAdjusted, StockCounted, sku_key
+from tradewind.contexts.inventory.events import MovementKind, StockAdjusted, StockCounted, sku_key
 from tradewind.contexts.inventory.problems import (
     ExternalIdTaken,
     QuantityChanged,
@@ -14,6 +14,7 @@ from tradewind.contexts.inventory.rules.book import (
     Book,
     Count,
     Move,
+    Restock,
     Shelf,
     Sku,
     level_of,
@@ -122,22 +123,40 @@ def adjust(book: Book, request: Adjust) -> StockLevel | Problem:
             request.at,
         ),
     )
+    announce_adjusted(
+        book, sku, shelf, kind=request.kind, quantity=request.quantity, cause=request.cause
+    )
+    if request.external_id is not None:
+        book.recorded.add(name)
+    return level_of(sku)
+
+
+def restock(book: Book, request: Restock) -> None:
+    """Units that came back, and those of them that nobody will buy again."""
+    place = request.location if request.location in book.locations else book.main
+    adjust(book, Adjust(request.sku, place, "return", request.quantity, request.cause))
+    if request.write_off:
+        thrown = Adjust(request.sku, place, "write_off", -request.write_off, request.cause)
+        adjust(book, thrown)
+
+
+def announce_adjusted(
+    book: Book, sku: Sku, shelf: Shelf, *, kind: MovementKind, quantity: int, cause: str
+) -> None:
+    """The fact of a movement, with what is there after it."""
     book.events.append(
         StockAdjusted(
             sequence=sku.sequence,
             sku=sku.sku,
             location=shelf.location,
-            kind=request.kind,
-            quantity=request.quantity,
+            kind=kind,
+            quantity=quantity,
             on_hand=shelf.on_hand,
             reserved=shelf.reserved,
             short=shelf.short,
-            cause=request.cause,
+            cause=cause,
         )
     )
-    if request.external_id is not None:
-        book.recorded.add(name)
-    return level_of(sku)
 
 
 def opened(

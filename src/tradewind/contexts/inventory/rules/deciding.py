@@ -12,6 +12,8 @@ from tradewind.contexts.inventory.rules.book import (
     Hold,
     Release,
     Request,
+    Restock,
+    Ship,
 )
 from tradewind.contexts.inventory.rules.reserving import free_units
 from tradewind.contexts.inventory.tables import StockLevel
@@ -33,10 +35,14 @@ def decide(book: Book, requests: Sequence[Request]) -> Book:
                 reserving.allocate(book, request)
             case Release():
                 reserving.release(book, request)
+            case Ship():
+                reserving.ship(book, request)
             case Count():
                 outcome = counting.count(book, request)
             case Adjust():
                 outcome = counting.adjust(book, request)
+            case Restock():
+                counting.restock(book, request)
         book.outcomes.append(outcome)
     announce_availability(book)
     return book

@@ -3,6 +3,7 @@
 from tradewind.contexts.inventory.events import (
     ShortLine,
     StockAllocated,
+    StockFulfilled,
     StockRefused,
     StockReleased,
     StockReserved,
@@ -13,12 +14,15 @@ from tradewind.contexts.inventory.rules.book import (
     Allocate,
     Book,
     Hold,
+    Move,
     Release,
     Reservation,
     Shelf,
+    Ship,
     Sku,
     shelf_at,
 )
+from tradewind.contexts.inventory.rules.counting import announce_adjusted, move
 from tradewind.contexts.inventory.tables import Status
 
 
@@ -126,6 +130,34 @@ def release(book: Book, request: Release) -> None:
             reason=request.reason,
         )
     )
+
+
+def ship(book: Book, request: Ship) -> None:
+    """What was owed has left. An order that a count left short of units takes what lies there."""
+    reservation = book.reservations.get(request.order_id)
+    if reservation is None or reservation.status not in ("reserved", "allocated"):
+        return
+    places = reservation.locations or [book.main] * len(reservation.sku_keys)
+    for key, quantity, place in zip(
+        reservation.sku_keys, reservation.quantities, places, strict=True
+    ):
+        sku = book.skus[key]
+        shelf = shelf_at(sku, place)
+        assert shelf is not None, "a shelf that units were taken from is never removed"
+        shelf.reserved -= quantity
+        leave(book, sku, shelf, min(quantity, shelf.on_hand), request.order_id)
+    advance(reservation, "fulfilled")
+    book.events.append(StockFulfilled(sequence=reservation.version, order_id=reservation.order_id))
+
+
+def leave(book: Book, sku: Sku, shelf: Shelf, quantity: int, order_id: str) -> None:
+    """Units leave a shelf for good, with the fact that says so."""
+    if quantity == 0:
+        shelf.short = max(shelf.reserved - shelf.on_hand, 0)
+        shelf.taken_only = False
+        return
+    move(book, sku, shelf, Move(sku.key, shelf.location, "fulfilment", -quantity, order_id))
+    announce_adjusted(book, sku, shelf, kind="fulfilment", quantity=-quantity, cause=order_id)
 
 
 def advance(reservation: Reservation, status: Status) -> None:

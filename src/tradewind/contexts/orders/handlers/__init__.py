@@ -6,23 +6,28 @@ would not tell: what orders only notes (how the money stands, that the stock is 
 nothing and leaves the version as it is.
 """
 
-from tradewind.contexts.orders.handlers.desk import (
+from tradewind.contexts.orders.handlers.deciding import (
     News,
     cancel_orders,
     decide_orders,
     expire_orders,
     fold,
 )
+from tradewind.contexts.orders.handlers.documents import issue_credit_notes
 from tradewind.contexts.orders.handlers.offers import copy_offers, offers_of
 from tradewind.contexts.orders.handlers.placing import place_orders
+from tradewind.contexts.orders.handlers.returns import decide_returns, fulfil_orders
 
 __all__ = [
     "News",
     "cancel_orders",
     "copy_offers",
     "decide_orders",
+    "decide_returns",
     "expire_orders",
     "fold",
+    "fulfil_orders",
+    "issue_credit_notes",
     "offers_of",
     "place_orders",
 ]

@@ -11,6 +11,7 @@ from tradewind.contexts.orders.events import OrderPlaced
 from tradewind.contexts.orders.handlers.desk import ORDER
 from tradewind.contexts.orders.handlers.offers import OFFERS_OF, SAME_OFFERS, read_offers
 from tradewind.contexts.orders.rules import Offers
+from tradewind.contexts.orders.rules.documents import TaxRates, tax_rates
 from tradewind.contexts.orders.tables import (
     OrderWithLines,
 )
@@ -44,11 +45,13 @@ INSERT_ORDERS = """
 """
 # Arrays of arrays do not fit a parameter, so each order's arrays come as their literals.
 INSERT_BASKETS = """
-    INSERT INTO orders.baskets (order_id, skus, titles, quantities, unit_prices_e4, totals_minor)
+    INSERT INTO orders.baskets (order_id, skus, titles, quantities, unit_prices_e4, totals_minor,
+           country, tax_rate_bp)
     SELECT b.order_id, b.skus::text[], b.titles::text[], b.quantities::int[], b.prices::bigint[],
-           b.totals::bigint[]
-      FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
-        AS b (order_id, skus, titles, quantities, prices, totals)
+           b.totals::bigint[], b.country, b.tax_rate_bp
+      FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
+                  $7::text[], $8::int[])
+        AS b (order_id, skus, titles, quantities, prices, totals, country, tax_rate_bp)
 """
 
 
@@ -121,8 +124,8 @@ def insert(tx: Transaction, placed: Sequence[tuple[PlaceOrder, OrderPlaced]]) ->
     """Queue the rows of new orders."""
     events = [event for _, event in placed]
     decide_before = tx.now + timedelta(seconds=tx.settings.decide_within_s)
-    fees = [encode(c.fees).decode() for c, _ in placed]
-    rows = (new_row(c, e, f, decide_before) for (c, e), f in zip(placed, fees, strict=True))
+    rates = tax_rates(tx.settings.tax_rates)
+    rows = [new_row(c, e, decide_before, rates) for c, e in placed]
     tx.remember(ORDER, {row.order_id: row for row in rows})
     tx.write(
         INSERT_ORDERS,
@@ -141,7 +144,7 @@ def insert(tx: Transaction, placed: Sequence[tuple[PlaceOrder, OrderPlaced]]) ->
         [c.imported for c, _ in placed],
         [c.credential for c, _ in placed],
         [c.external_id for c, _ in placed],
-        fees,
+        [row.fees for row in rows],
         [e.placed_at for e in events],
         decide_before,
     )
@@ -153,11 +156,13 @@ def insert(tx: Transaction, placed: Sequence[tuple[PlaceOrder, OrderPlaced]]) ->
         [number_array([line.quantity for line in e.lines]) for e in events],
         [number_array([line.unit_price_e4 for line in e.lines]) for e in events],
         [number_array([line.total_minor for line in e.lines]) for e in events],
+        [row.country for row in rows],
+        [row.tax_rate_bp for row in rows],
     )
 
 
 def new_row(
-    command: PlaceOrder, event: OrderPlaced, fees: str, decide_before: datetime
+    command: PlaceOrder, event: OrderPlaced, decide_before: datetime, rates: TaxRates
 ) -> OrderWithLines:
     """A new order as a later unit would read it."""
     lines = event.lines
@@ -180,7 +185,7 @@ def new_row(
         channel=event.channel,
         imported=command.imported,
         external_id=command.external_id,
-        fees=fees,
+        fees=encode(command.fees).decode() if command.fees else "[]",
         placed_at=event.placed_at,
         decide_before=decide_before,
         review_before=None,
@@ -191,4 +196,6 @@ def new_row(
         quantities=[line.quantity for line in lines],
         unit_prices_e4=[line.unit_price_e4 for line in lines],
         totals_minor=[line.total_minor for line in lines],
+        country=command.shipping_country,
+        tax_rate_bp=rates.of(command.shipping_country),
     )

@@ -8,6 +8,9 @@ except where history is imported; the total is the sum of rounded lines and fees
 from tradewind.contexts.orders.rules.deciding import (
     ALIVE,
     Desk,
+    NotRepaid,
+    Paid,
+    Repaid,
     ReviewDue,
     cancel,
     cancellation,
@@ -18,7 +21,10 @@ from tradewind.contexts.orders.rules.placing import Offers, place
 __all__ = [
     "ALIVE",
     "Desk",
+    "NotRepaid",
     "Offers",
+    "Paid",
+    "Repaid",
     "ReviewDue",
     "cancel",
     "cancellation",

@@ -35,6 +35,7 @@ MONEY_RANK = {
     "voided": 5,
     "refunded": 5,
 }
+GONE_OUT = frozenset({"fulfilled", "partly_returned", "returned"})
 REVIEW_TIMER = "review"
 
 
@@ -42,6 +43,30 @@ class ReviewDue(OrderEvent, frozen=True, kw_only=True):
     """The time for a person to look at a held order is over. Internal: set as a timer."""
 
     type: ClassVar[str] = "orders.review_due.v1"
+
+
+class Paid(Struct, frozen=True):
+    """The money of an order was taken."""
+
+    order_id: str
+    amount_minor: int
+
+
+class Repaid(Struct, frozen=True):
+    """Money of an order went back; `refunded_minor` is all that did so far."""
+
+    order_id: str
+    refund_id: str
+    amount_minor: int
+    refunded_minor: int
+
+
+class NotRepaid(Struct, frozen=True):
+    """The provider will not give this money back."""
+
+    order_id: str
+    refund_id: str
+    reason: str
 
 
 class Ruling(Struct):
@@ -70,6 +95,9 @@ class Desk:
         self.now = now
         self.review_within = review_within
         self.ruling = Ruling(changed={}, read={}, events=[], answers={}, timers={})
+        self.paid: list[Paid] = []  # the first time each is heard of
+        self.repaid: list[Repaid] = []
+        self.not_repaid: list[NotRepaid] = []
 
     def touch(self, row: OrderRow) -> None:
         """Remember that a row changes, and what it was before."""
@@ -183,14 +211,15 @@ class Desk:
         if row is not None and row.status == "placed" and self.now >= row.decide_before:
             self.reject(order_id, "decide_expired")
 
-    def note_payment(self, order_id: str, status: str) -> None:
-        """Keep the copy of what became of the money."""
+    def note_payment(self, order_id: str, status: str) -> bool:
+        """Keep the copy of what became of the money; whether that is news."""
         row = self.rows.get(order_id)
         if row is None or MONEY_RANK[status] <= MONEY_RANK[row.payment_status]:
-            return
+            return False
         self.touch(row)
         row.payment_status = status
         self.answer_cancelled(row)
+        return True
 
     def note_released(self, order_id: str) -> None:
         """The stock is free again."""
@@ -230,7 +259,9 @@ def is_at_rest(row: OrderRow) -> bool:
     """Whether nothing more is expected of an order but that somebody calls it off."""
     if row.status == "confirmed":
         return row.payment_status == "captured"
-    return row.status in ("rejected", "cancelled") and is_settled(row)
+    if row.status in ("rejected", "cancelled"):
+        return is_settled(row)
+    return row.status in GONE_OUT
 
 
 def cancellation(order_id: str) -> str:

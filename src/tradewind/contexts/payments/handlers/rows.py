@@ -5,7 +5,16 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from tradewind.contexts.payments.rules import Aim, Begin, Book, Case, Policy, Posting
+from tradewind.contexts.payments.rules import (
+    Aim,
+    Begin,
+    Book,
+    Case,
+    Message,
+    Policy,
+    Posting,
+    Repay,
+)
 from tradewind.contexts.payments.tables import Loaded, Operation, Payment, Refund
 from tradewind.kernel.messages import Decision
 from tradewind.platform.database.transaction import Transaction
@@ -40,13 +49,13 @@ BY_PAYMENT = f"""
 """
 
 
-async def load_for_orders(tx: Transaction, messages: Sequence[Begin | Aim]) -> Book:
+async def load_for_orders(tx: Transaction, messages: Sequence[Message]) -> Book:
     """The payments that orders tell us of.
 
     The first time, a payment that is to begin is taken for new: its insert tells otherwise.
     """
     begun = {m.terms.payment_id: m.terms.order_id for m in messages if isinstance(m, Begin)}
-    orders = {m.payment_id: m.order_id for m in messages if isinstance(m, Aim)}
+    orders = {m.payment_id: m.order_id for m in messages if isinstance(m, Aim | Repay)}
     if tx.anew:
         orders |= begun
     known = recall(tx, [*begun, *orders])

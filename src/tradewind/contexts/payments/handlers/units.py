@@ -3,7 +3,13 @@
 from collections.abc import Sequence
 
 from tradewind.contexts.inventory.events import StockReserved
-from tradewind.contexts.orders.events import OrderCancelled, OrderConfirmed, OrderRejected
+from tradewind.contexts.orders.events import (
+    CreditNoteIssued,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderRejected,
+    ReturnReceived,
+)
 from tradewind.contexts.payments import rules
 from tradewind.contexts.payments.commands import RecordOutcomes, RefundPayment
 from tradewind.contexts.payments.handlers.rows import (
@@ -13,11 +19,18 @@ from tradewind.contexts.payments.handlers.rows import (
     recall,
     save,
 )
-from tradewind.contexts.payments.rules import Absent, Aim, Begin
+from tradewind.contexts.payments.rules import Absent, Aim, Begin, Credit, Message, Repay
 from tradewind.kernel.messages import NOTHING, Decision
 from tradewind.platform.database.transaction import Transaction
 
-OrderEvent = StockReserved | OrderConfirmed | OrderRejected | OrderCancelled
+OrderEvent = (
+    StockReserved
+    | OrderConfirmed
+    | OrderRejected
+    | OrderCancelled
+    | ReturnReceived
+    | CreditNoteIssued
+)
 
 # Rejections of orders that inventory never held anything for.
 NEVER_RESERVED = frozenset({"stock_is_short"})
@@ -30,7 +43,9 @@ async def follow_orders(tx: Transaction, events: Sequence[OrderEvent]) -> Decisi
 
     Safe to repeat: an order has one payment, and what is wanted of it only moves forward.
     """
-    messages = [message_of(event) for event in events]
+    messages = [message for event in events if (message := message_of(event)) is not None]
+    if not messages:
+        return NOTHING
     book = await load_for_orders(tx, messages)
     rules.follow_orders(book, messages)
     return save(tx, book)
@@ -79,15 +94,44 @@ async def take_up_due(tx: Transaction) -> Decision:
     return save(tx, book)
 
 
-def message_of(event: OrderEvent) -> Begin | Aim:
-    """What an event of another context means for the money."""
+def message_of(event: OrderEvent) -> Message | None:
+    """What an event of another context means for the money; None: nothing."""
     if isinstance(event, StockReserved):
         return Begin(event.payment)
     if isinstance(event, OrderConfirmed):
         return Aim(order_id=event.order_id, payment_id=event.payment_id, wanted="captured")
+    if isinstance(event, ReturnReceived):
+        return repay_of(event)
+    if isinstance(event, CreditNoteIssued):
+        return credit_of(event)
     absent: Absent = "announce"
     if isinstance(event, OrderRejected):
         absent = "ignore" if event.code in NEVER_RESERVED else "remember"
     return Aim(
         order_id=event.order_id, payment_id=event.payment_id, wanted="nothing", absent=absent
+    )
+
+
+def repay_of(event: ReturnReceived) -> Repay | None:
+    """What a return is worth."""
+    if event.refund_minor == 0:
+        return None
+    return Repay(
+        order_id=event.order_id,
+        payment_id=event.payment_id,
+        refund_id=event.refund_id,
+        amount_minor=event.refund_minor,
+        reason=event.return_id,
+    )
+
+
+def credit_of(event: CreditNoteIssued) -> Credit | None:
+    """What is owed by a credit note; one for a refund tells of money that went back already."""
+    if event.credit_note_id is None:
+        return None
+    return Credit(
+        credit_note_id=event.credit_note_id,
+        number=event.number,
+        amount_minor=event.total_minor,
+        currency=event.currency,
     )

@@ -12,7 +12,18 @@ Invariants, whatever comes in whatever order, however often:
 The rows given in are the unit's own copies and are changed in place; `Book` says which.
 """
 
-from tradewind.contexts.payments.rules.book import Absent, Aim, Begin, Book, Case, Policy, Posting
+from tradewind.contexts.payments.rules.book import (
+    Absent,
+    Aim,
+    Begin,
+    Book,
+    Case,
+    Credit,
+    Message,
+    Policy,
+    Posting,
+    Repay,
+)
 from tradewind.contexts.payments.rules.operations import take_up
 from tradewind.contexts.payments.rules.outcomes import PROVIDER, record
 from tradewind.contexts.payments.rules.steps import follow_orders, request_refund
@@ -24,8 +35,11 @@ __all__ = [
     "Begin",
     "Book",
     "Case",
+    "Credit",
+    "Message",
     "Policy",
     "Posting",
+    "Repay",
     "follow_orders",
     "record",
     "request_refund",

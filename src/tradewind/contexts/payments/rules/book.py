@@ -45,6 +45,27 @@ class Aim(Struct, frozen=True, kw_only=True):
     absent: Absent = "ignore"
 
 
+class Repay(Struct, frozen=True, kw_only=True):
+    """Units of an order came back: so much goes back to the customer, once under this id."""
+
+    order_id: str
+    payment_id: str
+    refund_id: str
+    amount_minor: int
+    reason: str
+
+
+class Credit(Struct, frozen=True, kw_only=True):
+    """A credit note that stands alone: so much is owed to a customer."""
+
+    credit_note_id: str
+    number: str
+    amount_minor: int
+    currency: str
+
+
+Message = Begin | Aim | Repay | Credit
+
 LOST: dict[OperationName, ReconciledCase] = {
     "authorise": "lost_authorise",
     "capture": "lost_capture",

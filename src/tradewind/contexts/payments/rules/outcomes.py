@@ -17,7 +17,7 @@ from tradewind.contexts.payments.rules.operations import (
     pause_s,
     seconds,
 )
-from tradewind.contexts.payments.rules.steps import next_step
+from tradewind.contexts.payments.rules.steps import REFUNDS, next_step
 from tradewind.contexts.payments.tables import Operation, Payment, Refund, RefundView
 from tradewind.kernel.answers import Answer
 from tradewind.kernel.money import wire
@@ -26,7 +26,6 @@ from tradewind.kernel.terms import PaymentTerms
 
 RECEIVABLE = "receivable"
 SALES = "sales"
-REFUNDS = "refunds"
 PROVIDER = "provider:simulator"
 
 

@@ -12,7 +12,15 @@ from tradewind.contexts.payments.problems import (
     PaymentNotFound,
     RefundExceedsCapture,
 )
-from tradewind.contexts.payments.rules.book import Aim, Begin, Book, Case
+from tradewind.contexts.payments.rules.book import (
+    Begin,
+    Book,
+    Case,
+    Credit,
+    Message,
+    Posting,
+    Repay,
+)
 from tradewind.contexts.payments.rules.operations import start
 from tradewind.contexts.payments.tables import Payment, Refund, Wanted
 from tradewind.kernel.answers import Pending
@@ -20,14 +28,22 @@ from tradewind.kernel.money import wire
 from tradewind.kernel.problems import Problem
 from tradewind.kernel.terms import PaymentTerms
 
+REFUNDS = "refunds"
+CREDITS = "credits"
 RANK: dict[Wanted, int] = {"authorised": 0, "captured": 1, "nothing": 2}
 
 
-def follow_orders(book: Book, messages: Sequence[Begin | Aim]) -> None:
-    """Begin payments, and move what is wanted of them."""
+def follow_orders(book: Book, messages: Sequence[Message]) -> None:
+    """Begin payments, and move what is wanted of them; give back and credit."""
     for message in messages:
         if isinstance(message, Begin):
             begin(book, message.terms)
+            continue
+        if isinstance(message, Repay):
+            repay(book, message)
+            continue
+        if isinstance(message, Credit):
+            credit(book, message)
             continue
         case = book.by_order.get(message.order_id)
         if case is not None:
@@ -41,6 +57,44 @@ def follow_orders(book: Book, messages: Sequence[Begin | Aim]) -> None:
                         sequence=1, order_id=message.order_id, payment_id=message.payment_id
                     )
                 )
+
+
+def repay(book: Book, message: Repay) -> None:
+    """Give back what a return is worth; more than is left is refused, and somebody must look."""
+    case = book.by_order.get(message.order_id)
+    if case is None or message.refund_id in case.refunds:
+        return
+    payment = case.payment
+    left_minor = payment.captured_minor - payment.refunded_minor - payment.pending_refund_minor
+    if message.amount_minor > left_minor:
+        book.announce(
+            case,
+            facts.RefundRefused,
+            refund_id=message.refund_id,
+            amount_minor=message.amount_minor,
+            currency=payment.currency,
+            reason="refund_exceeds_capture",
+        )
+        return
+    add_refund(
+        book, case, message.refund_id, message.amount_minor, reason=message.reason, asked=False
+    )
+    next_step(book, case)
+
+
+def credit(book: Book, message: Credit) -> None:
+    """Book what is owed by a credit note."""
+    book.postings.append(
+        Posting(
+            payment_id=message.credit_note_id,
+            order_id=message.number,
+            kind="credit",
+            debit=REFUNDS,
+            credit=CREDITS,
+            amount_minor=message.amount_minor,
+            currency=message.currency,
+        )
+    )
 
 
 def begin(book: Book, terms: PaymentTerms) -> None:
