@@ -33,6 +33,7 @@ from tradewind.contexts.orders.events import (
     OrderPlaced,
     OrderRejected,
     ReturnApproved,
+    ReturnExchanged,
     ReturnNotRefunded,
     ReturnReceived,
     ReturnRefunded,
@@ -187,6 +188,12 @@ FLOW: tuple[Step, ...] = (
         who="payments.payments",
         says=(PaymentRefunded, RefundRefused),
         otherwise="ReturnNotRefunded: a person must find another way",
+    ),
+    Step(
+        hears=Asked("POST /v1/returns/{return_id}/exchange"),
+        who="orders.exchange_return",
+        says=(ReturnExchanged,),
+        otherwise="409 return_exchanged; what goes out is an order of its own",
     ),
     Step(
         hears=Asked("POST /v1/credit-notes"),

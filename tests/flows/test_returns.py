@@ -329,3 +329,77 @@ async def test_a_credit_note_stands_alone(shop: Shop) -> None:
     assert owed["credit"] == "32.60"
     page = await shop.admin("GET", f"/v1/documents/{first.json['number']}/html")
     assert "Discount" in page.raw.decode() and "17850" in page.raw.decode()
+
+
+async def test_history_knows_orders_of_fees_alone(shop: Shop) -> None:
+    """Nothing is held and nothing leaves the stock, but money moves and has its paper."""
+    body = {
+        "customer_ref": "17850",
+        "currency": "GBP",
+        "lines": [],
+        "fees": [{"code": "carriage", "amount": {"amount": "15.00", "currency": "GBP"}}],
+        "shipping_address": {"country": "GB"},
+        "payment": {"token": "tok_ok"},
+        "placed_at": "2011-03-01T10:00:00Z",
+        "channel": "history",
+    }
+    placed = await shop.admin("POST", "/v1/orders", body, key="fees-alone")
+    assert (placed.status, placed.json["totals"]["total"]["amount"]) == (201, "15.00"), placed.raw
+    order = await shop.until(placed.json["id"], payment="captured")
+    assert (await fulfil(shop, order["id"])).json["status"] == "fulfilled"
+    order["order_token"] = placed.json["order_token"]
+    papers = await documents(shop, order)
+    assert [p["dated"] for p in papers] == ["2011-03-01"]
+    empty = await shop.request("POST", "/v1/orders", shop.order(), key="no-lines")
+    assert (empty.status, empty.json["errors"][0]["pointer"]) == (422, "/lines")
+
+
+async def test_other_units_go_out_in_the_place_of_those_that_come_back(shop: Shop) -> None:
+    """Paid with the same card, to the same address; once, whoever asks again."""
+    await shop.given_product("small", on_hand=5, price="10.00")
+    await shop.given_product("large", on_hand=1, price="12.00")
+    order = await sent(shop, ("small", 1))
+    asked = await give_back(shop, order["id"], "swap", lines=[{"line": 1, "quantity": 1}])
+    path = f"/v1/returns/{asked.json['id']}"
+    body = {"lines": [{"sku": "large", "quantity": 1}]}
+    early = await shop.admin("POST", f"{path}/exchange", body, key="swap-1")
+    assert (early.status, early.json["code"]) == (409, "return_not_open")
+    await shop.admin("POST", f"{path}/approve")
+    twins = await asyncio.gather(
+        *(shop.admin("POST", f"{path}/exchange", body, key="swap-2") for _ in range(4))
+    )
+    assert {t.status for t in twins} == {201}, [t.raw for t in twins]
+    assert len({t.json["id"] for t in twins}) == 1
+    new = await shop.until(twins[0].json["id"], payment="captured")
+    assert new["shipping_address"]["name"] == "Ada Lovelace" and new["channel"] == "exchange"
+    charges = (await shop.admin("GET", f"/v1/simulator/charges?order_id={new['id']}")).json["items"]
+    assert [c["operation"] for c in charges] == ["authorise", "capture"]
+    other = await shop.admin("POST", f"{path}/exchange", body, key="swap-3")
+    assert (other.status, other.json["code"]) == (409, "return_exchanged")
+    back = await shop.admin(
+        "POST", f"{path}/receive", {"lines": [{"line": 1, "restock": 1}]}, key="swap-4"
+    )
+    assert back.json["exchange_order_id"] == new["id"] and back.json["refund"]["amount"] == "10.00"
+
+
+async def test_an_exchange_that_was_refused_makes_room_for_another(shop: Shop) -> None:
+    await shop.given_product("wrong", on_hand=5)
+    await shop.given_product("gone", on_hand=0)
+    order = await sent(shop, ("wrong", 1))
+    asked = await give_back(shop, order["id"], "room", lines=[{"line": 1, "quantity": 1}])
+    path = f"/v1/returns/{asked.json['id']}"
+    await shop.admin("POST", f"{path}/approve")
+    none = {"lines": [{"sku": "gone", "quantity": 1}]}
+    refused = await shop.admin("POST", f"{path}/exchange", none, key="room-1")
+    assert (refused.status, refused.json["code"]) == (409, "stock_is_short")
+    again = await shop.admin("POST", f"{path}/exchange", none, key="room-1")
+    assert again.headers["Idempotent-Replayed"] == "true"
+    some = {"lines": [{"sku": "wrong", "quantity": 2}]}
+    assert (await shop.admin("POST", f"{path}/exchange", some, key="room-2")).status == 201
+
+
+async def test_nobody_pays_with_the_card_of_another_order(shop: Shop) -> None:
+    await shop.given_product("thief", on_hand=5)
+    order = await captured(shop, ("thief", 1))
+    stolen = await shop.place(("thief", 1), token=f"order:{order['id']}")
+    assert (stolen.status, stolen.json["code"]) == (422, "invalid_order"), stolen.raw

@@ -8,6 +8,13 @@ from datetime import datetime
 
 from msgspec import Struct
 
+OF_ORDER = "order:"
+
+
+def card_of(order_id: str) -> str:
+    """Stands for the card that another order was paid with. No client can send it."""
+    return OF_ORDER + order_id
+
 
 class PaymentTerms(Struct, frozen=True, kw_only=True):
     """What the customer agreed to pay, how, and what fraud may look at."""

@@ -147,6 +147,17 @@ class ReceiveReturn(ReturnCommand, frozen=True, kw_only=True):
     arrival: Arrival
 
 
+class ExchangeReturn(ReturnCommand, frozen=True, kw_only=True):
+    """Let another order stand for what comes back; it is placed next, under this id.
+
+    Outcome: the id under which it is to be placed: this one, or that of the first try where this
+    request is a repeat of it.
+    """
+
+    exchange_order_id: str
+    asked_as: str  # the same for the same request: credential and key
+
+
 class IssueCreditNote(Command, frozen=True, kw_only=True):
     """Credit what no order here answers for. Outcome: an `Answer` (201) with the document."""
 

@@ -10,6 +10,7 @@ from tradewind.contexts.orders import handlers, queries
 from tradewind.contexts.orders.commands import (
     ApproveReturn,
     CancelOrder,
+    ExchangeReturn,
     FulfilOrder,
     IssueCreditNote,
     PlaceOrder,
@@ -27,6 +28,7 @@ from tradewind.contexts.orders.events import (
     OrderPlaced,
     OrderRejected,
     ReturnApproved,
+    ReturnExchanged,
     ReturnNotRefunded,
     ReturnReceived,
     ReturnRefunded,
@@ -62,6 +64,7 @@ CONTEXT = Context(
         ReturnReceived,
         ReturnRefunded,
         ReturnNotRefunded,
+        ReturnExchanged,
         InvoiceIssued,
         CreditNoteIssued,
     ),
@@ -75,6 +78,7 @@ CONTEXT = Context(
         ApproveReturn: handlers.decide_returns,
         RejectReturn: handlers.decide_returns,
         ReceiveReturn: handlers.decide_returns,
+        ExchangeReturn: handlers.exchange_returns,
         IssueCreditNote: handlers.issue_credit_notes,
     },
     consumers=(

@@ -196,6 +196,16 @@ class ReturnNotRefunded(ReturnEvent, frozen=True, kw_only=True):
     reason: str
 
 
+class ReturnExchanged(ReturnEvent, frozen=True, kw_only=True):
+    """Other units go out in the place of those that come back: as an order of its own, paid with
+    the same card.
+    """
+
+    type: ClassVar[str] = "orders.return_exchanged.v1"
+
+    exchange_order_id: str
+
+
 class DocumentEvent(Event, frozen=True, kw_only=True):
     """A document with a number was issued. Its subject is the number; it never changes."""
 

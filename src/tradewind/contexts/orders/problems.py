@@ -183,6 +183,14 @@ class ReturnNotOpen(Problem):
     kept = True
 
 
+class ReturnExchanged(Problem):
+    """Another order goes out in the place of this return already."""
+
+    status = 409
+    code = "return_exchanged"
+    title = "This return has been exchanged."
+
+
 class ReturnRefundRefused(Problem):
     """The units are back and the provider will not give the money back: a person must act."""
 

@@ -214,6 +214,8 @@ class ReturnRow(Struct):
     refund_minor: int
     fees_refund_minor: int
     refund_id: str | None
+    exchange_order_id: str | None
+    exchange_asked_as: str | None
     awaited: str | None
     note: str | None
     requested_at: datetime
@@ -329,6 +331,7 @@ class ReturnView(Struct, kw_only=True):
     refund: Amount
     fees_refund: Amount
     refund_id: str | None
+    exchange_order_id: str | None
     credit_note: str | None
     external_id: str | None
     note: str | None
@@ -360,6 +363,7 @@ def return_view(
         refund=wire(row.refund_minor, currency),
         fees_refund=wire(row.fees_refund_minor, currency),
         refund_id=row.refund_id,
+        exchange_order_id=row.exchange_order_id,
         credit_note=credit_note,
         external_id=row.external_id,
         note=row.note,

@@ -16,7 +16,11 @@ from tradewind.contexts.orders.handlers.deciding import (
 from tradewind.contexts.orders.handlers.documents import issue_credit_notes
 from tradewind.contexts.orders.handlers.offers import copy_offers, offers_of
 from tradewind.contexts.orders.handlers.placing import place_orders
-from tradewind.contexts.orders.handlers.returns import decide_returns, fulfil_orders
+from tradewind.contexts.orders.handlers.returns import (
+    decide_returns,
+    exchange_returns,
+    fulfil_orders,
+)
 
 __all__ = [
     "News",
@@ -24,6 +28,7 @@ __all__ = [
     "copy_offers",
     "decide_orders",
     "decide_returns",
+    "exchange_returns",
     "expire_orders",
     "fold",
     "fulfil_orders",

@@ -7,7 +7,7 @@ from tradewind.contexts.orders.handlers.documents import issue, issued_already
 from tradewind.contexts.orders.handlers.returns import load, save
 from tradewind.contexts.orders.rules import Desk, Paid, Repaid, returns
 from tradewind.contexts.orders.rules.documents import Draft, number_of, tax_in, tax_share
-from tradewind.contexts.orders.rules.returns import Returns
+from tradewind.contexts.orders.rules.taking_back import Returns, open_returns
 from tradewind.contexts.orders.tables import OrderWithLines, ReturnRow
 from tradewind.kernel.messages import Event
 from tradewind.platform.database.transaction import Transaction
@@ -20,7 +20,7 @@ async def follow_money(tx: Transaction, desk: Desk) -> Sequence[Event]:
     credit note is passed over.
     """
     drafts = [invoice(desk, item) for item in desk.paid]
-    found = returns.open_returns()
+    found = open_returns()
     back = [item for item in desk.repaid if item.amount_minor > 0 and item.order_id in desk.rows]
     if back or desk.not_repaid:
         looked_for = [item.order_id for item in back]

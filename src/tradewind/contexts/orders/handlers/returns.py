@@ -2,11 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 
-from tradewind.contexts.orders.commands import FulfilOrder, RequestReturn, ReturnCommand
+from tradewind.contexts.orders.commands import (
+    ExchangeReturn,
+    FulfilOrder,
+    RequestReturn,
+    ReturnCommand,
+)
 from tradewind.contexts.orders.handlers.desk import close_desk, open_desk
 from tradewind.contexts.orders.rules import Desk
 from tradewind.contexts.orders.rules import returns as steps
-from tradewind.contexts.orders.rules.returns import Returns
+from tradewind.contexts.orders.rules.taking_back import Returns, open_returns
 from tradewind.contexts.orders.tables import (
     RETURN_COLUMNS,
     RETURN_LINE_COLUMNS,
@@ -53,18 +58,20 @@ INSERT_RETURNS = f"""
     INSERT INTO orders.returns ({RETURN_COLUMNS})
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
                          $7::text[], $8::bigint[], $9::bigint[], $10::text[], $11::text[],
-                         $12::text[], $13::timestamptz[], $14::timestamptz[])
+                         $12::text[], $13::text[], $14::text[], $15::timestamptz[],
+                         $16::timestamptz[])
 """
 # Served by the primary key. A return changes only as it was read.
 UPDATE_RETURNS = """
     UPDATE orders.returns r
        SET status = c.status, refund_minor = c.refund_minor,
            fees_refund_minor = c.fees_refund_minor, refund_id = c.refund_id, awaited = c.awaited,
-           note = c.note, changed_at = c.changed_at
+           note = c.note, exchange_order_id = c.exchange_order_id,
+           exchange_asked_as = c.exchange_asked_as, changed_at = c.changed_at
       FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[],
-                  $7::text[], $8::text[], $9::timestamptz[])
+                  $7::text[], $8::text[], $9::text[], $10::text[], $11::timestamptz[])
         AS c (return_id, status_before, status, refund_minor, fees_refund_minor, refund_id, awaited,
-              note, changed_at)
+              note, exchange_order_id, exchange_asked_as, changed_at)
      WHERE r.return_id = c.return_id AND r.status = c.status_before
 """
 PUT_LINES = f"""
@@ -99,7 +106,7 @@ async def load(
     if external_ids:
         taken = await tx.fetch_values(EXTERNAL_IDS, *columns(external_ids))
     known = [tuple(name.split(" ", 1)) for name in taken]
-    return steps.open_returns(rows, lines, returnable, ((c, e) for c, e in known))
+    return open_returns(rows, lines, returnable, ((c, e) for c, e in known))
 
 
 def save(tx: Transaction, returns: Returns) -> None:
@@ -116,7 +123,8 @@ def save(tx: Transaction, returns: Returns) -> None:
         changed = [
             (
                 *(r.return_id, before, r.status, r.refund_minor, r.fees_refund_minor),
-                *(r.refund_id, r.awaited, r.note, r.changed_at),
+                *(r.refund_id, r.awaited, r.note, r.exchange_order_id, r.exchange_asked_as),
+                r.changed_at,
             )
             for r, before in ((returns.rows[name], s) for name, s in returns.changed.items())
         ]
@@ -137,7 +145,7 @@ def fields_of(rows: Sequence[ReturnRow | ReturnLineRow | ReturnableRow]) -> list
 async def fulfil_orders(tx: Transaction, commands: Sequence[FulfilOrder]) -> Decision:
     """Send orders out. Outcome: 200 with the order."""
     desk = await open_desk(tx, list(dict.fromkeys(c.order_id for c in commands)))
-    returns = steps.open_returns()
+    returns = open_returns()
     outcomes: list[Answer | Problem] = []
     for command in commands:
         refused = steps.fulfil(desk, returns, command)
@@ -163,6 +171,19 @@ async def decide_returns(tx: Transaction, commands: Sequence[ReturnCommand]) -> 
     ]
     returns = await load(tx, order_ids, named)
     outcomes = [steps.decide(desk, returns, command) for command in commands]
+    save(tx, returns)
+    causes = {command.order_id: f"request of {command.by}" for command in commands}
+    return close_desk(tx, desk, outcomes=outcomes, causes=causes)
+
+
+async def exchange_returns(tx: Transaction, commands: Sequence[ExchangeReturn]) -> Decision:
+    """Note which order goes out in the place of a return. Outcome: the id to place it under."""
+    order_ids = list(dict.fromkeys(c.order_id for c in commands))
+    desk = await open_desk(tx, order_ids)
+    returns = await load(tx, order_ids)
+    others = [r.exchange_order_id for r in returns.rows.values() if r.exchange_order_id]
+    there = {row.order_id: row.status for row in (await open_desk(tx, others)).rows.values()}
+    outcomes = [steps.exchange(desk, returns, command, there) for command in commands]
     save(tx, returns)
     causes = {command.order_id: f"request of {command.by}" for command in commands}
     return close_desk(tx, desk, outcomes=outcomes, causes=causes)

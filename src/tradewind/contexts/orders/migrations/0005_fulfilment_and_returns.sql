@@ -34,6 +34,8 @@ CREATE TABLE orders.returns (
   refund_minor      bigint      NOT NULL DEFAULT 0 CHECK (refund_minor >= 0),
   fees_refund_minor bigint      NOT NULL DEFAULT 0 CHECK (fees_refund_minor BETWEEN 0 AND refund_minor),
   refund_id         text        COLLATE "C",
+  exchange_order_id text        COLLATE "C",  -- what goes out in its place
+  exchange_asked_as text        COLLATE "C",  -- by which request
   awaited           text        COLLATE "C",  -- the resource whose answer waits for the money
   note              text,                     -- why it was rejected, or not refunded
   requested_at      timestamptz NOT NULL,

@@ -1,11 +1,12 @@
 """The HTTP face of orders."""
 
-from tradewind.contexts.orders.routes import documents, placing, reading, returns
+from tradewind.contexts.orders.routes import documents, exchanging, placing, reading, returns
 
 ROUTES = (
     *placing.ROUTES[:1],
     *reading.ROUTES,
     *placing.ROUTES[1:],
     *returns.ROUTES,
+    *exchanging.ROUTES,
     *documents.ROUTES,
 )

@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 from tradewind.contexts.orders import problems
 from tradewind.kernel.money import Amount, parse_e4, parse_minor
 from tradewind.kernel.problems import FieldError
+from tradewind.kernel.terms import OF_ORDER
 from tradewind.platform.gateway.request import Request
 
 Text100 = Annotated[str, Meta(min_length=1, max_length=100)]
@@ -59,7 +60,8 @@ class OrderBody(Struct, frozen=True, forbid_unknown_fields=True):
     """A new order. Prices come from the catalog at this moment."""
 
     currency: Currency
-    lines: Annotated[list[LineBody], Meta(min_length=1, max_length=1_000)]
+    # At least one; imported history also knows orders of fees alone.
+    lines: Annotated[list[LineBody], Meta(max_length=1_000)]
     shipping_address: AddressBody
     payment: CardBody
     email: Email | None = None
@@ -106,6 +108,10 @@ def check_body(body: OrderBody, *, imported: bool) -> None:
     """What the shape of the body cannot say. Raises `InvalidOrder`."""
     if body.email is None and body.customer_ref is None:
         raise invalid("/email", "is required")
+    if body.payment.token.startswith(OF_ORDER):
+        raise invalid("/payment/token", "is no token of a card")
+    if not body.lines and not (imported and body.fees):
+        raise invalid("/lines", "needs at least one line")
     address = body.shipping_address
     if not imported:
         for name in ("name", "line1", "city"):

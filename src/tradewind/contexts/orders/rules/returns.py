@@ -6,16 +6,14 @@ refund is its share of what was paid, reckoned over all that has arrived so far,
 of a line always add up to the whole of it, to the penny.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
-
-from msgspec import Struct
 
 from tradewind.contexts.orders import problems
 from tradewind.contexts.orders.commands import (
     ApproveReturn,
-    Arrival,
-    ArrivedLine,
+    ExchangeReturn,
     FulfilOrder,
     ReceiveReturn,
     RejectReturn,
@@ -24,68 +22,37 @@ from tradewind.contexts.orders.commands import (
 )
 from tradewind.contexts.orders.events import (
     OrderFulfilled,
-    ReceivedLine,
     ReturnApproved,
     ReturnedLine,
+    ReturnExchanged,
     ReturnNotRefunded,
-    ReturnReceived,
     ReturnRefunded,
     ReturnRejected,
     ReturnRequested,
 )
+from tradewind.contexts.orders.rules.arriving import receive, refuse_arrival
 from tradewind.contexts.orders.rules.deciding import Desk
+from tradewind.contexts.orders.rules.taking_back import (
+    Returns,
+    fees_of,
+    held,
+    known_or_new,
+    note_changed,
+)
 from tradewind.contexts.orders.tables import (
     FulfilmentRow,
     OrderRow,
-    ReturnableRow,
     ReturnLineRow,
     ReturnRow,
     return_view,
 )
 from tradewind.kernel.answers import Answer, Pending
-from tradewind.kernel.money import divide_half_even, format_minor
 from tradewind.kernel.problems import FieldError, Problem
 
-FEES = 0  # the line under which the fees of an order are kept
+# An order is placed right after its return knows of it; a batch never takes so long.
+LOST_AFTER = timedelta(minutes=1)
 PAID = frozenset({"captured", "partially_refunded"})
 OUT = frozenset({"fulfilled", "partly_returned"})
-
-
-class Returns(Struct):
-    """The returns of the orders on a desk, and what a batch changes in them."""
-
-    rows: dict[str, ReturnRow]
-    lines: dict[str, list[ReturnLineRow]]
-    returnable: dict[tuple[str, int], ReturnableRow]
-    external_ids: set[tuple[str | None, str]]
-    new: dict[str, ReturnRow]
-    changed: dict[str, str]  # return -> the status it was read in
-    touched: dict[tuple[str, int], ReturnableRow]
-    fulfilled: dict[str, FulfilmentRow]
-    by: dict[str, str]  # order -> who sent it out
-
-
-def open_returns(
-    rows: Iterable[ReturnRow] = (),
-    lines: Iterable[ReturnLineRow] = (),
-    returnable: Iterable[ReturnableRow] = (),
-    external_ids: Iterable[tuple[str | None, str]] = (),
-) -> Returns:
-    """What was read, nothing changed yet."""
-    by_return: dict[str, list[ReturnLineRow]] = {}
-    for line in lines:
-        by_return.setdefault(line.return_id, []).append(line)
-    return Returns(
-        rows={row.return_id: row for row in rows},
-        lines=by_return,
-        returnable={(row.order_id, row.line): row for row in returnable},
-        external_ids=set(external_ids),
-        new={},
-        changed={},
-        touched={},
-        fulfilled={},
-        by={},
-    )
 
 
 def fulfil(desk: Desk, returns: Returns, command: FulfilOrder) -> Problem | None:
@@ -151,6 +118,43 @@ def decide(desk: Desk, returns: Returns, command: ReturnCommand) -> Answer | Pen
     return Answer(body=shown(returns, order, row))
 
 
+def exchange(
+    desk: Desk, returns: Returns, command: ExchangeReturn, there: Mapping[str, str]
+) -> str | Problem:
+    """Let another order stand for a return; `there` says how the orders of earlier tries stand.
+
+    A repeat gets the order of the first try. One that was refused, or that has been lost on its
+    way for `LOST_AFTER`, makes room for the next.
+    """
+    order, row = desk.rows.get(command.order_id), returns.rows.get(command.return_id)
+    if order is None or row is None:
+        return problems.ReturnNotFound()
+    if row.status in ("requested", "rejected"):
+        return not_open(row)
+    before = row.exchange_order_id
+    if before is not None:
+        if row.exchange_asked_as == command.asked_as:
+            return before
+        lost = before not in there and desk.now - row.changed_at > LOST_AFTER
+        if not lost and there.get(before) not in ("rejected", "cancelled"):
+            return problems.ReturnExchanged(
+                f"{before} goes out in its place.",
+                return_id=row.return_id,
+                exchange_order_id=before,
+            )
+    note_changed(returns, row)
+    desk.touch(order)
+    row.exchange_order_id, row.changed_at = command.exchange_order_id, desk.now
+    row.exchange_asked_as = command.asked_as
+    desk.announce(
+        order,
+        ReturnExchanged,
+        return_id=row.return_id,
+        exchange_order_id=command.exchange_order_id,
+    )
+    return command.exchange_order_id
+
+
 def not_open(row: ReturnRow) -> Problem:
     """A step that does not follow."""
     return problems.ReturnNotOpen(
@@ -176,6 +180,8 @@ def request(
         refund_minor=0,
         fees_refund_minor=0,
         refund_id=None,
+        exchange_order_id=None,
+        exchange_asked_as=None,
         awaited=None,
         note=None,
         requested_at=command.at or desk.now,
@@ -264,161 +270,6 @@ def refuse_request(
         known = {n: known_or_new(returns, order, n, lines[n - 1]) for n in asked}
         return refuse_arrival(asked, command.arrival, known, fees_of(returns, order), order)
     return None
-
-
-def receive(
-    desk: Desk, returns: Returns, order: OrderRow, row: ReturnRow, arrival: Arrival, *, awaited: str
-) -> Problem | None:
-    """The parcel was opened: units to the shelf or the bin, money on its way back."""
-    lines = {line.line: line for line in returns.lines[row.return_id]}
-    asked = {number: line.quantity for number, line in lines.items()}
-    known = {number: held(returns, order, number) for number in asked}
-    fees = fees_of(returns, order)
-    refused = refuse_arrival(asked, arrival, known, fees, order)
-    if refused is not None:
-        return refused
-    desk.touch(order)
-    if row.return_id not in returns.new:
-        note_changed(returns, row)
-    here = {came.line: came for came in arrival.lines}
-    for number, line in lines.items():
-        came = here.get(number) or ArrivedLine(line=number, restock=0, write_off=0)
-        units, left = came.restock + came.write_off, known[number]
-        line.restock, line.write_off = came.restock, came.write_off
-        line.refund_minor = refund_of(left, came)
-        left.promised -= line.quantity - units  # what did not come may be asked for again
-        left.arrived += units
-        left.refunded_minor += line.refund_minor
-    if arrival.fees_refund_minor:
-        fees.refunded_minor += arrival.fees_refund_minor
-        returns.returnable[order.order_id, FEES] = fees
-        returns.touched[order.order_id, FEES] = fees
-    row.fees_refund_minor = arrival.fees_refund_minor
-    row.refund_minor = arrival.fees_refund_minor + sum(line.refund_minor for line in lines.values())
-    row.status, row.refund_id, row.changed_at = "received", arrival.refund_id, desk.now
-    row.awaited = awaited
-    sent = sum(line.quantity for line in desk.lines[order.order_id])
-    back = sum(r.arrived for (o, n), r in returns.returnable.items() if o == order.order_id and n)
-    order.status = "returned" if back == sent else "partly_returned"
-    announce_received(desk, order, row, list(lines.values()), arrival)
-    if row.refund_minor == 0:
-        row.status, row.awaited = "refunded", None
-    return None
-
-
-def announce_received(
-    desk: Desk, order: OrderRow, row: ReturnRow, lines: Sequence[ReturnLineRow], arrival: Arrival
-) -> None:
-    """Tell inventory and payments."""
-    desk.announce(
-        order,
-        ReturnReceived,
-        return_id=row.return_id,
-        lines=tuple(
-            ReceivedLine(
-                line=line.line,
-                sku=line.sku,
-                restock=line.restock,
-                write_off=line.write_off,
-                refund_minor=line.refund_minor,
-            )
-            for line in lines
-            if line.restock or line.write_off
-        ),
-        fees_refund_minor=row.fees_refund_minor,
-        refund_minor=row.refund_minor,
-        currency=order.currency,
-        refund_id=arrival.refund_id,
-        payment_id=order.payment_id,
-        location=arrival.location,
-    )
-
-
-def refuse_arrival(
-    asked: Mapping[int, int],
-    arrival: Arrival,
-    known: Mapping[int, ReturnableRow],
-    fees: ReturnableRow,
-    order: OrderRow,
-) -> Problem | None:
-    """Why this cannot have come, or may not be paid, if so."""
-    errors: list[FieldError] = []
-    seen: set[int] = set()
-    for index, came in enumerate(arrival.lines):
-        if came.line not in asked or came.line in seen:
-            errors.append(FieldError(f"/lines/{index}/line", "is no line of this return, or twice"))
-        elif came.restock + came.write_off > asked[came.line]:
-            message = f"of {asked[came.line]} announced units at most"
-            errors.append(FieldError(f"/lines/{index}/restock", message))
-        seen.add(came.line)
-    if not errors and not any(came.restock + came.write_off for came in arrival.lines):
-        errors.append(FieldError("/lines", "nothing came: reject the return instead"))
-    if errors:
-        return problems.InvalidReturn("Correct these lines.", errors=tuple(errors))
-    for index, came in enumerate(arrival.lines):
-        left_minor = known[came.line].total_minor - known[came.line].refunded_minor
-        if came.refund_minor is not None and came.refund_minor > left_minor:
-            return exceeds(f"/lines/{index}/refund", left_minor, order.currency)
-    left_minor = fees.total_minor - fees.refunded_minor
-    if arrival.fees_refund_minor > left_minor:
-        return exceeds("/fees_refund", left_minor, order.currency)
-    return None
-
-
-def exceeds(pointer: str, left_minor: int, currency: str) -> Problem:
-    """More than is left."""
-    left = format_minor(left_minor, currency)
-    return problems.RefundExceedsLine(
-        f"At most {left} {currency} are left of it.",
-        errors=(FieldError(pointer, f"at most {left}"),),
-        left={"amount": left, "currency": currency},
-    )
-
-
-def refund_of(left: ReturnableRow, came: ArrivedLine) -> int:
-    """What the customer gets for what came of a line: what was said, or its share."""
-    if came.refund_minor is not None:
-        return came.refund_minor
-    units = came.restock + came.write_off
-    if units == 0:
-        return 0
-    after = divide_half_even(left.total_minor * (left.arrived + units), left.units)
-    before = divide_half_even(left.total_minor * left.arrived, left.units)
-    return min(after - before, left.total_minor - left.refunded_minor)
-
-
-def held(returns: Returns, order: OrderRow, number: int, line: Any = None) -> ReturnableRow:
-    """What of a line may come back, to be changed."""
-    key = order.order_id, number
-    row = known_or_new(returns, order, number, line)
-    returns.returnable[key] = returns.touched[key] = row
-    return row
-
-
-def known_or_new(returns: Returns, order: OrderRow, number: int, line: Any) -> ReturnableRow:
-    """The same, to be looked at."""
-    known = returns.returnable.get((order.order_id, number))
-    if known is not None:
-        return known
-    assert line is not None, "a line that was promised has a row"
-    return ReturnableRow(
-        order_id=order.order_id, line=number, units=line.quantity, total_minor=line.total_minor
-    )
-
-
-def fees_of(returns: Returns, order: OrderRow) -> ReturnableRow:
-    """What of the fees and the shipping of an order may be given back."""
-    return returns.returnable.get((order.order_id, FEES)) or ReturnableRow(
-        order_id=order.order_id,
-        line=FEES,
-        units=0,
-        total_minor=order.fees_minor + order.shipping_minor,
-    )
-
-
-def note_changed(returns: Returns, row: ReturnRow) -> None:
-    """Remember in which state a return was read."""
-    returns.changed.setdefault(row.return_id, row.status)
 
 
 def outcome(

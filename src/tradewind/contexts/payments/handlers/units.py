@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import msgspec
+
 from tradewind.contexts.inventory.events import StockReserved
 from tradewind.contexts.orders.events import (
     CreditNoteIssued,
@@ -21,6 +23,7 @@ from tradewind.contexts.payments.handlers.rows import (
 )
 from tradewind.contexts.payments.rules import Absent, Aim, Begin, Credit, Message, Repay
 from tradewind.kernel.messages import NOTHING, Decision
+from tradewind.kernel.terms import OF_ORDER, card_of
 from tradewind.platform.database.transaction import Transaction
 
 OrderEvent = (
@@ -46,9 +49,30 @@ async def follow_orders(tx: Transaction, events: Sequence[OrderEvent]) -> Decisi
     messages = [message for event in events if (message := message_of(event)) is not None]
     if not messages:
         return NOTHING
+    messages = await with_cards(tx, messages)
     book = await load_for_orders(tx, messages)
     rules.follow_orders(book, messages)
     return save(tx, book)
+
+
+# Served by the unique key on order_id.
+CARDS = "SELECT order_id || ' ' || token FROM payments.payments WHERE order_id = ANY($1::text[])"
+
+
+async def with_cards(tx: Transaction, messages: list[Message]) -> list[Message]:
+    """The same, with the card of another order in the place of what stands for it."""
+    named = [m.terms.token for m in messages if isinstance(m, Begin)]
+    wanted = [token.removeprefix(OF_ORDER) for token in named if token.startswith(OF_ORDER)]
+    if not wanted:
+        return messages
+    found = dict(row.split(" ", 1) for row in await tx.fetch_values(CARDS, wanted))
+    cards = {card_of(order_id): token for order_id, token in found.items()}
+    return [
+        Begin(msgspec.structs.replace(m.terms, token=cards.get(m.terms.token, m.terms.token)))
+        if isinstance(m, Begin)
+        else m
+        for m in messages
+    ]
 
 
 async def record_outcomes(tx: Transaction, commands: Sequence[RecordOutcomes]) -> Decision:
