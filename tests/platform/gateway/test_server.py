@@ -87,6 +87,49 @@ async def test_an_order_over_a_socket() -> None:
             assert (reply.status, await reply.read()) == (200, b"")
 
 
+async def test_an_answer_is_sent_with_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same bytes as by ASGI, but for the date and the ids; not where the connection closes."""
+    whole: list[bool] = []
+    in_one = GuardedProtocol._answer_in_one
+
+    def watched(*args: Any) -> bool:
+        whole.append(in_one(*args))
+        return whole[-1]
+
+    async def ask(server: Running) -> bytes:
+        head = b"GET /v1/nothing HTTP/1.1\r\nhost: x\r\n"
+        answer = await server.say(head + b"\r\n" + head + b"connection: close\r\n\r\n")
+        return re.sub(rb"[0-9a-f]{32}|date: [^\r]+|req_\w+|[0-9a-f-]{36}", b"*", answer)
+
+    monkeypatch.setattr(GuardedProtocol, "_answer_in_one", watched)
+    async with running() as server:
+        once = await ask(server)
+    assert whole == [True, False]
+    monkeypatch.setattr(GuardedProtocol, "_answer_in_one", lambda *args: False)
+    async with running() as server:
+        assert await ask(server) == once
+
+
+@pytest.mark.parametrize("header", [(b"x-told", b"a\r\nb: c"), (b"connection", b"close")])
+async def test_what_does_not_fit_takes_the_long_way(header: tuple[bytes, bytes]) -> None:
+    """Which refuses a line break in a header, and hangs up."""
+
+    class Cycle:
+        response_started = disconnected = False
+        keep_alive = True
+
+    class Open:
+        write_paused = False
+
+        def is_closing(self) -> bool:
+            return False
+
+    protocol = GuardedProtocol.__new__(GuardedProtocol)
+    protocol.flow = Open()  # type: ignore[assignment]
+    protocol.transport = Open()  # type: ignore[assignment]
+    assert not protocol._answer_in_one(Cycle(), 200, [(b"content-length", b"0"), header], b"")
+
+
 async def test_heads_are_bounded() -> None:
     async with running() as at:
         fits = GET + b"X: " + b"a" * 1_800 + b"\r\n\r\n"

@@ -10,12 +10,16 @@ refusing is two thirds of all requests and must cost a tenth of one that is take
 import asyncio
 import os
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    HEADER_VALUE_RE,
+    STATUS_LINE,
+    HttpToolsProtocol,
+)
 from uvicorn.server import ServerState
 
 from tradewind.kernel.problems import Problem
@@ -27,6 +31,7 @@ from tradewind.platform.gateway.problems import (
     MalformedRequest,
     RequestTimeout,
 )
+from tradewind.platform.gateway.recall import in_lines
 from tradewind.platform.gateway.receiving import DISCARDED_BYTES_MAX
 from tradewind.platform.settings import Settings
 
@@ -35,6 +40,8 @@ HEAD_TIMEOUT_S = 10.0
 # supervisor's rlimit). An idle connection holds some 5 kB.
 CONNECTIONS_MAX = 8_192
 
+# Where a request's scope has `GuardedProtocol._answer_in_one`, of our server only.
+IN_ONE = "tradewind.answer_in_one"
 
 NO_TRACE = b"0" * 32
 
@@ -135,7 +142,34 @@ class GuardedProtocol(HttpToolsProtocol):
                 self._turn_away()
                 return
         self._unset_keepalive_if_required()
+        cycle = self.cycle
         super().on_headers_complete()
+        if self.cycle is not cycle:  # its task has not begun
+            scope: dict[str, Any] = self.cycle.scope  # type: ignore[assignment]
+            scope[IN_ONE] = partial(self._answer_in_one, self.cycle)
+
+    def _answer_in_one(
+        self, cycle: Any, status: int, headers: Sequence[Header], body: bytes
+    ) -> bool:
+        """Send a whole answer with one write, as the cycle does with two; whether that was done.
+
+        Each write is a call of the system, a packet, and wakes the client.
+        """
+        if cycle.response_started or cycle.disconnected or not cycle.keep_alive:
+            return False
+        if self.flow.write_paused or self.transport.is_closing():
+            return False
+        names = b" ".join([name for name, _ in headers])
+        values = b" ".join([value for _, value in headers])
+        if b"connection" in names or HEADER_VALUE_RE.search(values) or b"\n" in names:
+            return False  # the long way hangs up, or says what is wrong
+        head = in_lines([*self.server_state.default_headers, *headers])
+        cycle.response_started = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
+        self.transport.write(b"".join([STATUS_LINE[status], head, b"\r\n", body]))
+        cycle.message_event.set()
+        cycle.on_response()
+        return True
 
     def on_body(self, body: bytes) -> None:
         """A piece of a body came."""
