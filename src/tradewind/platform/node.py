@@ -280,7 +280,7 @@ class Node:
         behind = 0
         for work in self.works:
             if not work.whole:
-                behind += len(work.queue)
+                behind += 0 if work.resting else len(work.queue)
             elif len(work.queue) > 2 * work.batch_max:
                 return True
         return behind > EVENTS_BEHIND_MAX

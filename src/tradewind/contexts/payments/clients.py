@@ -38,16 +38,18 @@ if TYPE_CHECKING:
 logger = logs.get(__name__)
 
 PARTY = "payments"
-# The provider takes 500; a hundred keep one answer's lines within a few packets.
-BATCH_MAX = 100
+# The provider takes 500. What is decided together stays together on its way to the next stage: a
+# batch of authorisations, and the captures of the one before it.
+BATCH_MAX = 160
 # Batches on their way at once. A batch that still waits for a slow card after SLOT_S gives its
 # slot back: one dead card must not hold up the living.
 SLOTS = 4
 SLOT_S = 0.1
-# ... up to this many open requests: 6,400 cards that never answer.
+# ... up to this many open requests: 10,240 cards that never answer.
 REQUESTS_MAX = 64
-# Outcomes in one command: a unit of work stays in the hundreds of rows.
-OUTCOMES_MAX = 64
+# Outcomes in one command: those of one answer. At four to seven rows each, a unit of work stays
+# below a thousand.
+OUTCOMES_MAX = 160
 # While the provider cannot be reached, one request tries after a pause that doubles.
 PAUSE_S_MIN = 0.2
 PAUSE_S_MAX = 2.0

@@ -11,7 +11,6 @@ import random
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 from tradewind.kernel.messages import (
@@ -35,6 +34,11 @@ logger = logs.get(__name__)
 QUEUE_MAX = 4_096
 # How long patient events wait for company: below what a person notices on a page.
 PATIENCE_S = 0.04
+# Where much comes they wait for the next orders, whose turn it is anyway: those come some seven
+# units of work after the answers to these.
+COMPANY_MIN = 8  # messages in the last batch: much comes
+PATIENCE_UNITS = 7
+PATIENCE_S_MAX = 0.25
 ATTEMPTS_MAX = 3  # of one message alone, before it is dead
 BACKOFF_S_MAX = 2.0
 WHOLE = -1  # the partition of a consumer that takes the log as a whole
@@ -85,6 +89,8 @@ class Work:
         # The types that wait for company; None: all of them.
         self.patient = None if patient is None else frozenset(e.type for e in patient)
         self.pressing = asyncio.Event()  # something is queued that somebody waits for
+        self.resting = False  # what is queued waits for company
+        self.last_size = 0  # of the last batch
         self.durable = durable  # whether each commit waits for the disk
         self.raw = raw  # the handler is given `Delivered`, not the event inside
         self.held: dict[int, Held] = {}
@@ -121,7 +127,7 @@ class Work:
         held.seen = message.position
         self.queue.append(message)
         self.bell.set()
-        if self.is_pressing(message):
+        if self.is_pressing(message) or len(self.queue) >= self.batch_max:
             self.pressing.set()
 
     @property
@@ -156,9 +162,7 @@ class Work:
                 self.bell.clear()
                 await self.bell.wait()
             if len(self.queue) < self.batch_max and not self.pressing.is_set():
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(PATIENCE_S):
-                        await self.pressing.wait()
+                await self.rest()
             self.pressing.clear()
             try:
                 await self.step()
@@ -168,6 +172,25 @@ class Work:
                 logger.warning("bus.fault", consumer=self.name, fault=repr(fault)[:300])
                 await asyncio.sleep(backoff_s * random.uniform(0.5, 1.5))
                 backoff_s = min(BACKOFF_S_MAX, backoff_s * 2)
+
+    @property
+    def patience_s(self) -> float:
+        """How long what is queued waits for company."""
+        if self.last_size < COMPANY_MIN:
+            return PATIENCE_S
+        units_s = PATIENCE_UNITS * self.workplace.pace.unit_s
+        return min(max(PATIENCE_S, units_s), PATIENCE_S_MAX)
+
+    async def rest(self) -> None:
+        """Wait for company: until something presses, a batch is full, or it is time."""
+        self.resting = True
+        try:
+            async with asyncio.timeout(self.patience_s):
+                await self.pressing.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self.resting = False
 
     async def step(self) -> int:
         """Handle one batch; how many messages left the queue. Raises passing faults, queue kept."""
@@ -188,6 +211,7 @@ class Work:
                 return 0
             if self.behind:
                 self.call_reader()
+            self.last_size = size
             if any(map(self.is_pressing, self.queue)):
                 self.pressing.set()
             return size
