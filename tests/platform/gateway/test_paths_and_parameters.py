@@ -16,6 +16,7 @@ from tradewind.platform.gateway import etags, trace
 from tradewind.platform.gateway.pages import decode_cursor, encode_cursor
 from tradewind.platform.gateway.parameters import Query, no_query
 from tradewind.platform.gateway.paths import Paths
+from tradewind.platform.gateway.problems import InvalidQuery
 
 PATHS = Paths(
     [
@@ -252,3 +253,18 @@ def test_a_wrong_traceparent_begins_a_new_trace(header: bytes | None) -> None:
     first, second = trace.begin(header), trace.begin(header)
     assert first.trace_id != second.trace_id
     assert len(first.trace_id) == 32 and first.trace_id != "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+class Filtered(Struct, frozen=True, kw_only=True):
+    limit: int = 20
+    filter: dict[str, list[str]] = {}
+
+
+def test_a_parameter_may_have_names_of_the_clients_choice() -> None:
+    """Each with all its values, in their order."""
+    query = Query(Filtered)
+    read = query.read(b"filter%5Bcolour%5D=red&limit=5&filter[colour]=blue&filter[a[b]]=")
+    assert read == Filtered(limit=5, filter={"colour": ["red", "blue"], "a[b]": [""]})
+    for wrong in (b"filter=red", b"filter[a=b", b"limit[a]=5", b"other[a]=b"):
+        with pytest.raises(InvalidQuery):
+            query.read(wrong)

@@ -210,6 +210,8 @@ def parameters_of(
         schema = components[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
         for name, kind in schema.get("properties", {}).items():
             parameter = {"name": name, "in": "query", "schema": kind}
+            if kind.get("type") == "object":
+                parameter |= {"style": "deepObject", "explode": True}
             if name in schema.get("required", ()):
                 parameter["required"] = True
             if "description" in kind:

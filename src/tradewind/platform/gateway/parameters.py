@@ -1,7 +1,7 @@
 """Query parameters into a Struct, or into a problem that names the parameter."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_origin
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -23,15 +23,21 @@ class Query:
         self.shape = shape
         fields = msgspec.structs.fields(shape)
         self._known = {field.encode_name for field in fields}
+        # `filter[colour]=red`: names of the client's choice, each with all its values.
+        self._maps = {field.encode_name for field in fields if get_origin(field.type) is dict}
         self._empty = None if any(field.required for field in fields) else shape()
 
     def read(self, raw: bytes) -> Any:
         """The parameters as `shape`. Raises `InvalidQuery` with the name of the parameter."""
         if not raw and self._empty is not None:
             return self._empty
-        values: dict[str, str] = {}
+        values: dict[str, Any] = {}
         for name, value in parameters(raw):
-            if name not in self._known:
+            field, bracket, rest = name.partition("[")
+            if bracket and field in self._maps and rest.endswith("]"):
+                values.setdefault(field, {}).setdefault(rest[:-1], []).append(value)
+                continue
+            if name not in self._known or name in self._maps:
                 raise invalid_query(shortened(name)[1:-1], "is not a parameter of this route")
             if name in values:
                 raise invalid_query(name, "is given twice")
