@@ -232,3 +232,20 @@ async def test_closed_it_looks_no_more() -> None:
     assert shelf.memory.find("lamp") is None
     await turns()
     assert shelf.database.looks == 1
+
+
+async def test_who_keeps_something_made_of_everything_hears_what_he_asked_for() -> None:
+    """Of deep changes, or of all; and an answer made of everything ends with any of them."""
+    shelf = await begun()
+    deep, wide = shelf.memory.follow(), shelf.memory.follow(wide=True)
+    for key, depends in (("found", Depends(deep=True)), ("sold", Depends(wide=True))):
+        assert shelf.read(key, depends)
+    shelf.change("price")
+    await shelf.memory.look_now()
+    assert (deep.keys, wide.keys) == (set(), {"price"})
+    assert shelf.memory.find("found") and shelf.memory.find("sold") is None
+    shelf.change("title", deep=True)
+    await shelf.memory.look_now()
+    assert (deep.keys, wide.keys) == ({"title"}, {"price", "title"})
+    assert shelf.memory.find("found") is None
+    assert len(shelf.memory) == 0 and shelf.memory.size == 0

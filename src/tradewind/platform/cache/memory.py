@@ -65,24 +65,26 @@ class Depends(Struct, frozen=True):
     keys: frozenset[str] = frozenset()
     span: tuple[str, str] | None = None  # every key from the first, and before the second
     deep: bool = False  # whatever is found: any deep change
+    wide: bool = False  # whatever there is: any change at all
 
     def meets(self, change: Change) -> bool:
         """Whether this change ends the answer."""
-        if change.key in self.keys or (self.deep and change.deep):
+        if self.wide or change.key in self.keys or (self.deep and change.deep):
             return True
         return self.span is not None and self.span[0] <= change.key < self.span[1]
 
 
 class Trail:
-    """The deep changes since it was begun, for who keeps something that is made of everything.
+    """The changes since it was begun, for who keeps something that is made of everything.
 
     Whoever has followed up some takes them out of `keys`. `broken`: some may not be in it, begin
     anew.
     """
 
-    __slots__ = ("broken", "keys")
+    __slots__ = ("broken", "keys", "wide")
 
-    def __init__(self) -> None:
+    def __init__(self, *, wide: bool = False) -> None:
+        self.wide = wide  # of all changes, not only of deep ones
         self.broken = False
         self.keys: set[str] = set()
 
@@ -103,11 +105,13 @@ class Memory:
         look: Look,
         *,
         bytes_max: int,
+        companions_bytes_max: int = 0,
         name: str = "",
         timer: Timer = time.monotonic,
         closed: Callable[[], None] = lambda: None,
     ) -> None:
         self.bytes_max = bytes_max
+        self.companions_bytes_max = companions_bytes_max  # beside it
         self.size = 0
         self._look = look
         self._timer = timer
@@ -119,6 +123,7 @@ class Memory:
         self._of_many: dict[Hashable, frozenset[str]] = {}
         self._spans: dict[Hashable, tuple[str, str]] = {}
         self._deep: set[Hashable] = set()
+        self._wide: set[Hashable] = set()
         self._place: str | None = None
         self._looked_at = float("-inf")  # when the last look that came back was sent
         self._not_before = float("-inf")
@@ -169,9 +174,9 @@ class Memory:
             found = self._companions[kind] = kind(self)  # type: ignore[index]
         return found
 
-    def follow(self) -> Trail:
-        """What changes deeply from now on; a broken one while nothing is known."""
-        trail = Trail()
+    def follow(self, *, wide: bool = False) -> Trail:
+        """What changes deeply (`wide`: at all) from now on; a broken one while nothing is known."""
+        trail = Trail(wide=wide)
         trail.broken = self._place is None
         if not trail.broken:
             self._trails.append(trail)
@@ -209,6 +214,8 @@ class Memory:
             self._spans[key] = depends.span
         if depends.deep:
             self._deep.add(key)
+        if depends.wide:
+            self._wide.add(key)
         while self.size > self.bytes_max:
             self._drop(next(iter(self._entries)))
         return True
@@ -249,6 +256,7 @@ class Memory:
         self._of_many.clear()
         self._spans.clear()
         self._deep.clear()
+        self._wide.clear()
         self._recent.clear()
         for trail in self._trails:
             trail.broken = True
@@ -287,14 +295,14 @@ class Memory:
             self._end_of(seen.changes)
             deep = [change.key for change in seen.changes if change.deep]
             for trail in self._trails:
-                trail.keys.update(deep)
+                trail.keys.update([one.key for one in seen.changes] if trail.wide else deep)
         self._place = seen.place
         self._looked_at = sent_at
         self._bytes.set(self.size)
 
     def _end_of(self, changes: Sequence[Change]) -> None:
         """Drop every answer that one of these changes ends."""
-        ended: set[Hashable] = set()
+        ended = set(self._wide)
         if len(changes) * len(self._spans) > COMPARISONS_MAX:
             ended.update(self._spans)
         else:
@@ -328,3 +336,4 @@ class Memory:
                         del self._of_key[name]
         self._spans.pop(key, None)
         self._deep.discard(key)
+        self._wide.discard(key)
