@@ -143,7 +143,13 @@ def memory_of(context: Context, node: Node, bytes_max: int) -> Memory:
         async with session.reading() as snapshot:
             return await changes(snapshot, since)
 
-    return Memory(look, bytes_max=bytes_max, name=context.name, closed=session.close)
+    return Memory(
+        look,
+        bytes_max=bytes_max,
+        companions_bytes_max=node.settings.search_mb * 1024 * 1024,
+        name=context.name,
+        closed=session.close,
+    )
 
 
 def routes(contexts: Sequence[Context]) -> dict[str, Sequence[Route]]:

@@ -129,12 +129,16 @@ def price(sku: str, amount: str) -> dict[str, Any]:
 
 
 def shown(answer: Answer) -> Any:
-    """What an answer says; without scores: an index weighs words a little differently than SQL."""
+    """What an answer says; of a search without scores and order: an index weighs words differently
+    than SQL.
+    """
     if answer.status != 200:
         return answer.json["code"]
     said = answer.json
     for item in said.get("items", ()):
         item.pop("score", None)
+    if "facets" in said:
+        said["items"].sort(key=lambda item: str(item.get("id")))
     return said
 
 

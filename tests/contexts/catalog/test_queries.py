@@ -1,6 +1,7 @@
 """What shoppers find, on a real database."""
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from tests.contexts.catalog.factories import body, variant
 from tradewind.contexts.catalog import queries
 from tradewind.contexts.catalog.commands import ArchiveProduct, UpsertProduct
 from tradewind.contexts.catalog.handlers.products import archive_products, upsert_products
-from tradewind.contexts.catalog.queries import products, words_of
+from tradewind.contexts.catalog.queries import Filters, Wanted, products, words_of
 from tradewind.contexts.catalog.tables import FacetValue
 from tradewind.kernel.ids import new_id
 from tradewind.testing.database import UnitRunner
@@ -67,9 +68,14 @@ async def shop(unit: UnitRunner) -> UnitRunner:
     return unit
 
 
+async def find(shop: UnitRunner, text: str, category: str = "", **more: Any) -> Any:
+    """What the rows say, without an index."""
+    wanted = Wanted(text, more.pop("limit", 10), Filters(category), **more)
+    return await queries.find(None, partial(shop.reading, "catalog"), wanted)
+
+
 async def names(shop: UnitRunner, text: str, category: str = "") -> list[str]:
-    async with shop.reading("catalog") as snapshot:
-        found = await queries.search(snapshot, words_of(text), category, before=None, count_max=10)
+    found = (await find(shop, text, category, sort="relevance" if text else "newest")).products
     rows = await shop.sql("SELECT product_id, external_id FROM catalog.products")
     by_id = dict(tuple(row) for row in rows)
     return [by_id[hit.product_id] for hit in found]
@@ -128,11 +134,8 @@ async def test_what_is_archived_is_not_found(shop: UnitRunner) -> None:
 
 
 async def test_facets_count_everything_found(shop: UnitRunner) -> None:
-    async with shop.reading("catalog") as snapshot:
-        counted = await queries.facets(
-            snapshot, words_of("lamp"), "", ["category", "colour", "nothing"]
-        )
-        whole = await queries.facets(snapshot, words_of(""), "Home", ["category"])
+    counted = (await find(shop, "lamp", names=["category", "colour", "nothing"])).counted
+    whole = (await find(shop, "", "Home", names=["category"])).counted
     assert counted == {
         "category": [FacetValue("Home/Lighting", 2)],
         "colour": [FacetValue("red", 2)],
@@ -145,12 +148,14 @@ async def test_facets_count_everything_found(shop: UnitRunner) -> None:
 @pytest.mark.parametrize("category", ["", "Home"])
 async def test_pages_give_everything_once(shop: UnitRunner, text: str, category: str) -> None:
     words = words_of(text)
+    whole = (await find(shop, text, category, limit=100)).products
+    paged, before = [], None
+    while page := await find(shop, text, category, limit=1, before=before):
+        paged += page.products
+        if page.last is None:
+            break
+        before = page.last
     async with shop.reading("catalog") as snapshot:
-        whole = await queries.search(snapshot, words, category, before=None, count_max=100)
-        paged, before = [], None
-        while page := await queries.search(snapshot, words, category, before=before, count_max=1):
-            paged += page
-            before = (page[-1].score_micro, page[-1].product_id)
         listed, last = [], None
         while rows := await queries.list_products(
             snapshot, words, category, before=last, count_max=1
@@ -167,7 +172,6 @@ async def test_nothing_that_is_typed_breaks_a_search(shop: UnitRunner, text: str
     category = text.replace("\x00", "").encode("utf-8", "replace").decode()
     async with shop.reading("catalog") as snapshot:
         for where in ("", category):
-            await queries.search(snapshot, words, where, before=None, count_max=5)
+            await find(shop, text, where, names=["category", category])
             await queries.list_products(snapshot, words, where, before=None, count_max=5)
-            await queries.facets(snapshot, words, where, ["category", category])
     assert await names(shop, "desk") == ["lamp"]

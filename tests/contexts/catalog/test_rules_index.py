@@ -1,179 +1,281 @@
-"""The index finds what a plain loop over all products finds, whatever was put in and taken out."""
+"""What the index finds, counts and orders, whatever was put in, taken out and packed."""
 
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tradewind.contexts.catalog.rules import index as module
-from tradewind.contexts.catalog.rules import wording
-from tradewind.contexts.catalog.rules.index import SKU_LEVEL, Hit, Index, Wording, levels
-from tradewind.contexts.catalog.rules.wording import Node, NotPlain, Tree, Word
+from tradewind.contexts.catalog.rules import asking, entries, results
+from tradewind.contexts.catalog.rules.asking import Synonyms, synonym_rule
+from tradewind.contexts.catalog.rules.entries import Told, Ware, WareVariant
+from tradewind.contexts.catalog.rules.index import Index
+from tradewind.contexts.catalog.rules.results import SORTS, Filters, Narrowed
+from tradewind.contexts.catalog.rules.words import Analyzer
 
-ALL = 10**9, "~"
-WORDS = ("a", "ab", "abc", "b", "bc", "c")
-CATEGORIES = ("Home", "Home/Light", "Garden")
-
-words_with_weights = st.lists(
-    st.tuples(st.sampled_from(WORDS), st.text("ABCD", min_size=1, max_size=3)),
-    unique_by=lambda pair: pair[0],
-    max_size=5,
+READ = Analyzer()
+WORDS = ("red", "lamp", "lamps", "desk", "head", "phones", "headphones", "dv6-6b", "17inch", "the")
+CATEGORIES = (None, "Home", "Home/Light", "Garden")
+FACETS = ("category", "categories", "brand", "availability", "price", "colour", "none")
+QUERIES = (
+    *WORDS,
+    *("red lamp", "lmap", "head phones", "dv6 6b", "la", "red or desk", "lamp -red", "-red"),
+    *("SKU-3", "sku3", "red desk lamp head", "nothing", "", "17 inch", "the red"),
 )
 
 
 @st.composite
-def wordings(draw: Callable[[Any], Any]) -> Wording:
-    category = draw(st.sampled_from((None, *CATEGORIES)))
-    product_id = f"prd_{draw(st.integers(0, 30)):03}"
-    return Wording(
-        product_id=product_id,
-        archived=draw(st.integers(0, 4)) == 0,
-        category=category,
-        categories=[c for c in CATEGORIES if category and f"{category}/".startswith(f"{c}/")],
-        sku_keys=[f"SKU-{product_id}"],
-        names=["colour"],
-        values=[draw(st.sampled_from(("red", "blue", None)))],
-        words=[f"{word} {letters}" for word, letters in draw(words_with_weights)],
+def wares(draw: Callable[[Any], Any]) -> Ware:
+    number = draw(st.integers(0, 20))
+    colour = draw(st.sampled_from(("red", "blue", None)))
+    return Ware(
+        id=f"prd_{number:03}",
+        external_id=f"ext-{number}",
+        title=" ".join(draw(st.lists(st.sampled_from(WORDS), min_size=1, max_size=4))),
+        description=" ".join(draw(st.lists(st.sampled_from(WORDS), max_size=4))),
+        category=draw(st.sampled_from(CATEGORIES)),
+        attributes={"colour": colour, "brand": draw(st.sampled_from(("Acme", "Bolt", None)))},
+        variants=(
+            WareVariant(
+                sku=f"SKU-{number}",
+                price=Told(str(draw(st.sampled_from((1, 5, 20, 300)))), "GBP"),
+                availability=draw(st.sampled_from(entries.AVAILABILITIES)),
+            ),
+        ),
     )
 
 
-trees = st.recursive(
-    st.builds(Word, st.sampled_from(WORDS), st.booleans()),
-    lambda inner: st.one_of(
-        st.builds(lambda left: Node("!", left, None), inner),
-        st.builds(Node, st.sampled_from("&|"), inner, inner),
-    ),
-    max_leaves=5,
-)
+def made(shelf: list[Ware]) -> Index:
+    """An index of these products, made at once."""
+    index = Index(READ)
+    for ware in sorted(shelf, key=lambda ware: ware.id):
+        index.put(entries.entry_of(ware, READ))
+    return index.packed()
 
 
-def weight(tree: Tree, words: dict[str, int]) -> int | None:
-    """What a search counts in a product with these words; None where it does not find it."""
-    if isinstance(tree, Word):
-        begun = [w for text, w in words.items() if text.startswith(tree.text)]
-        return max(begun, default=None) if tree.begun else words.get(tree.text)
-    left = weight(tree.left, words)
-    if tree.operator == "!":
-        return 0 if left is None else None
-    assert tree.right is not None
-    right = weight(tree.right, words)
-    if tree.operator == "&":
-        return None if left is None or right is None else left + right
-    return None if left is None and right is None else (left or 0) + (right or 0)
+NO_FILTERS, NO_SYNONYMS = Filters(), Synonyms()
 
 
-def expected(shelf: dict[str, Wording], tree: Tree, sku: str, category: str) -> list[Hit]:
-    """All hits in their order, by a plain loop."""
-    hits = []
-    for product_id, one in shelf.items():
-        found = weight(tree, dict(levels(one.words)))
-        if sku in one.sku_keys:
-            found = (found or 0) + SKU_LEVEL
-        if found is not None and (not category or category in one.categories):
-            hits.append(Hit(product_id, found))
-    return sorted(hits, key=lambda hit: (hit.level, hit.product_id), reverse=True)
+def ask(index: Index, text: str, filters: Filters = NO_FILTERS, sort: str = "relevance") -> Any:
+    """Every hit in order, and all counts."""
+    asked = index.understood(asking.read(text, READ, Synonyms()))
+    found = index.everything() if asked.is_empty and not asked.key else index.find(asked)
+    narrowed = Narrowed(index, found, filters)
+    hits = results.page(narrowed, sort, before=None, count_max=1_000)
+    return hits, {name: narrowed.count(name, 50) for name in FACETS}
 
 
-@given(st.lists(wordings(), max_size=40), st.integers(0, 3), st.data())
-def test_it_finds_what_a_loop_finds(changes: list[Wording], few: int, data: st.DataObject) -> None:
-    """After any changes, in any order of ids; words of few and of many products alike."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "FEW_MAX", few)
-        index = Index()
-        shelf: dict[str, Wording] = {}
-        for change in changes:
-            index.put(change)
-            shelf.pop(change.product_id, None)
-            if not change.archived:
-                shelf[change.product_id] = change
-        tree = data.draw(trees)
-        sku = data.draw(st.sampled_from(("", "SKU-prd_003")))
-        category = data.draw(st.sampled_from(("", *CATEGORIES)))
-        found = index.find(tree, sku, category)
-        wanted = expected(shelf, tree, sku, category)
-        assert len(index) == len(shelf)
-        assert index.page(found, before=ALL, count_max=100) == wanted
-        paged: list[Hit] = []
-        place = ALL
-        while page := index.page(found, before=place, count_max=3):
-            paged += page
-            place = page[-1].level, page[-1].product_id
-        assert paged == wanted
-        for name in ("colour", "category", "none"):
-            values = [
-                one.category
-                if name == "category"
-                else dict(zip(one.names, one.values, strict=True)).get(name)
-                for one in (shelf[hit.product_id] for hit in wanted)
-            ]
-            assert dict(index.count(found, name, 50)) == {
-                value: values.count(value) for value in values if value is not None
-            }
+changes = st.lists(st.tuples(wares(), st.integers(0, 4)), max_size=25)
 
 
-@given(st.lists(wordings(), max_size=40), trees, st.integers(0, 3))
-def test_filled_at_once_it_is_the_same(products: list[Wording], tree: Tree, few: int) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "FEW_MAX", few)
-        last = {one.product_id: one for one in products if not one.archived}
-        slow, quick = Index(), Index()
-        for product_id in sorted(last):
-            slow.put(last[product_id])
-        quick.fill(last[product_id] for product_id in sorted(last))
-        for _ in quick.settle():
-            pass
-        for index in (slow, quick):
-            assert index.find(tree, "", "") == slow.find(tree, "", "")
-        for product_id in list(last)[::2]:
-            gone = Wording(product_id, True, None, (), (), (), (), ())
-            slow.put(gone)
-            quick.put(gone)
-        assert quick.find(tree, "", "") == slow.find(tree, "", "")
-        assert quick.shelf("") == slow.shelf("")
+def changed(steps: list[tuple[Ware, int]]) -> tuple[Index, list[Ware]]:
+    """An index that came to be step by step: put, taken away, packed; and what is there now."""
+    index, shelf = Index(READ), dict[str, Ware]()
+    for ware, what in steps:
+        if what == 0:
+            index.remove(ware.id)
+            shelf.pop(ware.id, None)
+            continue
+        index.put(entries.entry_of(ware, READ))
+        shelf[ware.id] = ware
+        if what == 1:
+            index = index.packed()
+    return index, list(shelf.values())
 
 
-def test_so_many_late_ones_that_it_wants_to_be_made_anew() -> None:
-    index = Index()
-    for number in reversed(range(module.LATE_MAX + 2)):
-        index.put(Wording(f"prd_{number:05}", False, None, (), (), (), (), ("a A",)))
-    assert index.wants_order
+@settings(deadline=None)
+@given(changes, st.sampled_from(QUERIES))
+def test_an_index_that_follows_answers_as_one_made_anew(
+    steps: list[tuple[Ware, int]], text: str
+) -> None:
+    index, shelf = changed(steps)
+    anew = made(shelf)
+    assert len(index) == len(anew) == len(shelf)
+    assert ask(index, text) == ask(anew, text)
+    assert ask(index.packed(), text) == ask(anew, text)
+
+
+@settings(deadline=None)
+@given(changes, st.sampled_from(QUERIES), st.sampled_from(SORTS), st.integers(1, 4))
+def test_pages_give_everything_once_and_in_order(
+    steps: list[tuple[Ware, int]], text: str, sort: str, size: int
+) -> None:
+    index, _ = changed(steps)
+    asked = index.understood(asking.read(text, READ, Synonyms()))
+    narrowed = Narrowed(index, index.find(asked), Filters())
+    whole = results.page(narrowed, sort, before=None, count_max=1_000)
+    paged: list[Any] = []
+    while page := results.page(
+        narrowed,
+        sort,
+        before=(paged[-1].key, paged[-1].product_id) if paged else None,
+        count_max=size,
+    ):
+        paged += page
+    assert paged == whole
+    assert len({hit.product_id for hit in whole}) == len(whole)
+
+
+FILTERS = {
+    "colour": ("red", "blue"),
+    "brand": ("Acme",),
+    "availability": ("in_stock", "low"),
+    "category": ("Home",),
+    "price": ("2..20", "300.."),
+}
+
+
+def passes(ware: Ware, name: str, values: tuple[str, ...]) -> bool:
+    """Whether a filter leaves a product, by a plain look."""
+    if name == "category":
+        return any(f"{ware.category}/".startswith(f"{value}/") for value in values)
+    if name == "availability":
+        return ware.variants[0].availability in values
+    if name == "price":
+        assert ware.variants[0].price is not None
+        price = float(ware.variants[0].price.amount)
+        return any(
+            low <= price <= high for low, high in filter(None, map(results.range_of, values))
+        )
+    return ware.attributes[name] in values
+
+
+@settings(deadline=None)
+@given(changes, st.sets(st.sampled_from(sorted(FILTERS))), st.sampled_from(("", "red", "lamp")))
+def test_filters_leave_what_a_loop_leaves_and_facets_count_without_their_own(
+    steps: list[tuple[Ware, int]], names: set[str], text: str
+) -> None:
+    index, shelf = changed(steps)
+    everything = {hit.product_id for hit in ask(index, text)[0]}
+    chosen = {name: FILTERS[name] for name in names}
+    hits, counts = ask(index, text, Filters(values=chosen))
+    there = [ware for ware in shelf if ware.id in everything]
+    left = [w for w in there if all(passes(w, name, values) for name, values in chosen.items())]
+    assert {hit.product_id for hit in hits} == {ware.id for ware in left}
+    for facet in ("colour", "brand", "availability"):
+        others = {name: values for name, values in chosen.items() if name != facet}
+        kept = [w for w in there if all(passes(w, name, one) for name, one in others.items())]
+        values = [
+            ware.variants[0].availability if facet == "availability" else ware.attributes[facet]
+            for ware in kept
+        ]
+        assert dict(counts[facet]) == {v: values.count(v) for v in values if v is not None}
+
+
+def shop(*titles: str, **fields: Any) -> Index:
+    return made(
+        [
+            Ware(id=f"prd_{number:03}", title=title, external_id=f"e{number}", **fields)
+            for number, title in enumerate(titles)
+        ]
+    )
+
+
+def titles(index: Index, text: str, synonyms: Synonyms = NO_SYNONYMS) -> list[int]:
+    asked = index.understood(asking.read(text, READ, synonyms))
+    found = index.find(asked)
+    hits = results.page(Narrowed(index, found, Filters()), "relevance", before=None, count_max=99)
+    return [int(hit.product_id[4:]) for hit in hits]
 
 
 @pytest.mark.parametrize(
-    ("text", "tree"),
+    ("text", "found"),
     [
-        ("", None),
-        ("'lamp'", Word("lamp", False)),
-        ("'shad':*", Word("shad", True)),
-        ("'it''s' & 'a\\\\b'", Node("&", Word("it's", False), Word("a\\b", False))),
-        (
-            "'a' & 'b' | !'c'",
-            Node(
-                "|",
-                Node("&", Word("a", False), Word("b", False)),
-                Node("!", Word("c", False), None),
-            ),
-        ),
-        (
-            "'a' & ( 'b' | 'c' )",
-            Node("&", Word("a", False), Node("|", Word("b", False), Word("c", False))),
-        ),
+        ("headphones", [1, 0]),
+        ("head phones", [1, 0]),
+        ("headphnes", [1, 0]),
+        ("eadphones", [1, 0]),
+        ("haedphones", [1, 0]),
+        ("hea", [1, 0]),
+        ('17" lamp', [2]),
+        ("17inch lamp", [2]),
+        ("dv6 6b", [3]),
+        ("dv66b", [3]),
+        ("DV6-6B", [3]),
+        ("cafe", [4]),
+        ("iphone7", [5]),
+        ("bagstrap", [6]),
+        ("e6", [6]),
+        ("xyzxyz", []),
     ],
 )
-def test_a_tsquery_becomes_a_tree(text: str, tree: Tree | None) -> None:
-    assert wording.read(text) == tree
+def test_what_people_type(text: str, found: list[int]) -> None:
+    index = shop(
+        *("Black headphones with a long cable", "Headphones", "Desk lamp 17 inch", "HP dv6-6b"),
+        *("Café", "iPhone 7", "Strap of a bag"),
+    )
+    assert titles(index, text) == found
 
 
-@pytest.mark.parametrize("text", ["'a' <-> 'b'", "'a' <3> 'b'", "'a' &", "( 'a'", "'a' 'b'", "a"])
-def test_what_is_more_than_words_is_refused(text: str) -> None:
-    """The order of words, and what we do not understand: the database looks for it."""
-    with pytest.raises(NotPlain):
-        wording.read(text)
+def test_a_word_that_was_typed_right_is_left_alone() -> None:
+    """However near it is to others."""
+    index = shop(*["Lamp"] * 30, *["Ramp"] * 3)
+    assert len(titles(index, "ramp")) == 3
+    assert index.understood(asking.read("ramp", READ, Synonyms())).corrected == ""
+    asked = index.understood(asking.read("blue lamq", READ, Synonyms()))
+    assert asked.corrected == "blue lamp"
 
 
-def test_only_plain_words_are_taken_one_by_one() -> None:
-    assert wording.plain_words("Desk lamps") == ["desk", "lamps"]
-    for text in ("a or b", "OR", '"a b"', "a -b", "a1", "t-light", "größe", "", "a\x00b", "a'b"):
-        assert wording.plain_words(text) is None
+def test_titles_stand_over_texts_and_short_ones_over_long_ones() -> None:
+    index = made(
+        [
+            Ware(id="prd_0", title="Shade", description="Fits every lamp."),
+            Ware(id="prd_1", title="Lamp"),
+            Ware(id="prd_2", title="Lamp with a very long title of many more words than that"),
+        ]
+    )
+    assert titles(index, "lamp")[0:2] == [1, 2]
+
+
+def test_what_hardly_any_product_has_whole_is_followed_by_what_has_most_of_it() -> None:
+    index = shop("Red desk lamp", "Desk lamp", "Red chair", *["Red box"] * 20)
+    assert titles(index, "red desk lamp")[:2] == [0, 1]
+    strict = index.find(asking.read("red desk lamp", READ, Synonyms()), strict=True)
+    assert len(strict.places) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "text", "found"),
+    [
+        ("tv => television", "tv", [1, 0]),
+        ("tv => television", "television", [1]),
+        ("tv, television", "television", [1, 0]),
+        ("tv => flat screen", "tv", [2, 0]),
+        ("flat screen => tv", "big flat screens", [2, 0]),
+        ("TV  =>  Télévision", "tv", [1, 0]),
+    ],
+)
+def test_synonyms(line: str, text: str, found: list[int]) -> None:
+    rule = synonym_rule(line)
+    assert not isinstance(rule, str)
+    index = shop("TV big", "Television", "Screen, flat and big")
+    assert sorted(titles(index, text, Synonyms([rule]))) == sorted(found)
+
+
+@pytest.mark.parametrize("line", ["", "tv", "=> tv", "tv =>", "a => b => c", ",,", "- => -"])
+def test_a_line_that_is_no_synonym_is_refused(line: str) -> None:
+    assert isinstance(synonym_rule(line), str)
+
+
+@settings(deadline=None)
+@given(st.text(max_size=200))
+def test_nothing_that_is_typed_is_wrong(text: str) -> None:
+    titles(SMALL_SHOP, text)
+
+
+SMALL_SHOP = shop("Red lamp", "Desk lamp", "Blue box")
+
+
+def test_ranges_of_prices_are_round_and_hold_everything() -> None:
+    index = made(
+        [
+            Ware(
+                id=f"prd_{n:03}", title="x", variants=(WareVariant("s", price=Told(str(n), "EUR")),)
+            )
+            for n in range(1, 101)
+        ]
+    )
+    counts = ask(index, "x")[1]["price"]
+    assert sum(count for _, count in counts) == 100
+    assert [name for name, _ in counts] == ["..20", "20..50", "50.."]

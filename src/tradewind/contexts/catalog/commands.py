@@ -94,6 +94,27 @@ class ArchiveProduct(Command, frozen=True, kw_only=True):
     precondition: Precondition = Precondition()
 
 
+SYNONYMS_MAX = 5_000
+SynonymLine = Annotated[str, Meta(min_length=1, max_length=500)]
+
+
+class SearchBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the shop is searched. What is left out is as it was in the beginning."""
+
+    # Of the words of the shop, for their endings: "english", "german", ...; "none" keeps them.
+    language: Annotated[str, Meta(min_length=1, max_length=40)] = "english"
+    # Attributes that name the brand, the first that a product has counts; empty: the usual ones.
+    brand: Annotated[list[AttributeName], Meta(max_length=20)] = []
+    # "tv => television" works one way, "sofa, couch" both ways.
+    synonyms: Annotated[list[SynonymLine], Meta(max_length=SYNONYMS_MAX)] = []
+
+
+class SetSearch(Command, frozen=True, kw_only=True):
+    """Search the shop in this way from now on. Outcome: an `Answer` (200)."""
+
+    body: SearchBody
+
+
 class BeginImport(Command, frozen=True, kw_only=True):
     """Open an import, or find the one with this id again. Outcome: `ImportProgress`."""
 

@@ -8,10 +8,11 @@ from tradewind.contexts.catalog.commands import (
     BeginImport,
     FinishImport,
     ImportChunk,
+    SetSearch,
     UpsertProduct,
 )
 from tradewind.contexts.catalog.events import ProductChanged, sku_key
-from tradewind.contexts.catalog.handlers import availability, imports, products
+from tradewind.contexts.catalog.handlers import availability, imports, products, search
 from tradewind.contexts.inventory.events import AvailabilityChanged
 from tradewind.platform.context import Consumer, Context, Projection, Redrawing
 
@@ -27,6 +28,7 @@ CONTEXT = Context(
         BeginImport: imports.begin_imports,
         ImportChunk: imports.take_chunks,
         FinishImport: imports.finish_imports,
+        SetSearch: search.set_search,
     },
     consumers=(
         Consumer(

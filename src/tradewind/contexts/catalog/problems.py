@@ -27,6 +27,14 @@ class InvalidProduct(Problem):
     title = "The product cannot be taken as it is."
 
 
+class InvalidSearchSettings(Problem):
+    """The shop cannot be searched in this way; `errors` say where and why."""
+
+    status = 422
+    code = "invalid_search_settings"
+    title = "The shop cannot be searched in this way."
+
+
 class SkuTaken(Problem):
     """A sku belongs to one product for ever, archived or not: orders and stock point to it."""
 

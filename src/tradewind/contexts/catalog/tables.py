@@ -1,5 +1,6 @@
 """Rows of catalog's tables and shapes of its answers, column by column, field by field."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -138,11 +139,18 @@ class ProductList(Struct, frozen=True, kw_only=True):
 
 
 class SearchResult(Struct, frozen=True, kw_only=True):
-    """One page of what was found, best first; facets count everything found."""
+    """One page of what was found, best first; facets count everything found.
+
+    `total` counts it, too. `did_you_mean` is what was looked for in place of words that hardly any
+    product has. `exact` is false where counts are of a part: see the docs on search.
+    """
 
     items: list[ProductHit]
     facets: dict[str, list[FacetValue]]
     next: str | None
+    total: int
+    did_you_mean: str | None
+    exact: bool
 
 
 class PageOfRaw(Struct, frozen=True, kw_only=True):
@@ -158,6 +166,9 @@ class SearchOfRaw(Struct, frozen=True, kw_only=True):
     items: list[Raw]
     facets: dict[str, list[FacetValue]]
     next: str | None
+    total: int
+    did_you_mean: str | None
+    exact: bool
 
 
 class Category(Struct, frozen=True):
@@ -172,6 +183,45 @@ class CategoryList(Struct, frozen=True, kw_only=True):
 
     items: list[Category]
     next: str | None
+
+
+class SearchRow(Struct, frozen=True):
+    """The row of catalog.search_settings: how the shop is searched."""
+
+    language: str = "english"
+    brand: Sequence[str] = ()
+    synonyms: Sequence[str] = ()
+
+
+class SearchSettings(Struct, frozen=True, kw_only=True):
+    """How the shop is searched."""
+
+    language: str
+    brand: list[str]
+    synonyms: list[str]
+
+
+class SuggestedCategory(Struct, frozen=True):
+    """A category that what is typed may lead to."""
+
+    path: str
+    count: int  # products in it and below it
+
+
+class Suggestions(Struct, frozen=True, kw_only=True):
+    """What somebody may mean who is still typing."""
+
+    queries: list[str]
+    categories: list[SuggestedCategory]
+    products: list[Product]
+
+
+class SuggestionsOfRaw(Struct, frozen=True, kw_only=True):
+    """`Suggestions` whose products are encoded already."""
+
+    queries: list[str]
+    categories: list[SuggestedCategory]
+    products: list[Raw]
 
 
 class LineError(Struct, frozen=True):
@@ -199,6 +249,8 @@ class Import(Struct, frozen=True, kw_only=True):
 Limit = Annotated[int, Meta(ge=1, le=100)]
 SearchText = Annotated[str, Meta(max_length=200)]
 CategoryPath = Annotated[str, Meta(max_length=500)]
+FilterName = Annotated[str, Meta(min_length=1, max_length=100)]
+FilterValues = Annotated[list[Annotated[str, Meta(max_length=1_000)]], Meta(max_length=50)]
 
 
 class ProductQuery(Struct, frozen=True, kw_only=True):
@@ -217,8 +269,23 @@ class SearchQuery(Struct, frozen=True, kw_only=True):
     limit: Limit = 20
     cursor: str | None = None
     category: CategoryPath = ""
-    # Names of what to count, separated by commas: "category" or any attribute.
+    # What to count, by names parted by commas: "category", "categories" (each with all below it),
+    # "brand", "price", "availability", or any attribute.
     facets: Annotated[str, Meta(max_length=500)] = "category"
+    # filter[NAME]=VALUE, as facets give them: filter[colour]=red, filter[price]=10..25. A name that
+    # is given twice means either value.
+    filter: dict[FilterName, FilterValues] = {}
+    sort: Literal["relevance", "price", "-price", "newest", "title"] = "relevance"
+    currency: Annotated[str, Meta(pattern="^([A-Z]{3})?$")] = ""  # of prices
+    # "all": only products that have all the words, also where hardly any has.
+    match: Literal["auto", "all"] = "auto"
+
+
+class SuggestQuery(Struct, frozen=True, kw_only=True):
+    """What was typed so far."""
+
+    q: SearchText = ""
+    limit: Annotated[int, Meta(ge=1, le=20)] = 5
 
 
 class CategoryQuery(Struct, frozen=True, kw_only=True):

@@ -85,6 +85,16 @@ class Settings(Struct, frozen=True, kw_only=True):
             high=1_000_000,
         ),
     ] = 64
+    search_mb: Annotated[
+        int,
+        About(
+            text="What the search index of one web process may take; a larger shop, and any with 0 "
+            "here or above, is searched in its rows.",
+            unit="MiB",
+            low=0,
+            high=1_000_000,
+        ),
+    ] = 256
     archive_days: Annotated[
         int, About(text="Older events move to files; 0: none do.", unit="days", low=0, high=36_500)
     ] = 30

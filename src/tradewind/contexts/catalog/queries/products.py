@@ -13,8 +13,6 @@ from msgspec import Struct
 from tradewind.contexts.catalog.events import sku_key
 from tradewind.contexts.catalog.tables import (
     Category,
-    FacetValue,
-    FoundProduct,
     ImportRow,
     LineError,
     ListedProduct,
@@ -25,10 +23,6 @@ from tradewind.platform.database.transaction import Snapshot
 
 # Greater than any id: "z" sorts behind every letter of their alphabet.
 BEHIND_ALL_IDS = "~"
-# More than any score: an exact sku counts a thousand, ranks stay below one hundred (in millionths).
-ABOVE_ALL_SCORES = 2**62
-EXACT_SKU_MICRO = 1_000_000_000
-FACET_VALUES_MAX = 50
 # What somebody is in the middle of typing: a word of two letters or more, after a space.
 UNFINISHED_WORD = re.compile(r"(?:^|.*\s)([^\W_]{2,40})", re.DOTALL)
 PARTING = str.maketrans("/_", "  ")
@@ -70,7 +64,12 @@ CHANGED = """
      WHERE c.touched >= pg_snapshot_xmin($1::text::pg_snapshot)
        AND c.touched < pg_snapshot_xmax(pg_current_snapshot())
        AND NOT pg_visible_in_snapshot(c.touched, $1::text::pg_snapshot)
+    UNION ALL
+    SELECT 'search', true FROM catalog.search_settings s
+     WHERE NOT pg_visible_in_snapshot(s.touched, $1::text::pg_snapshot)
 """
+# Under which settings of the search are a change like that of a product.
+SEARCH_SETTINGS = "search"
 # One statement, so one snapshot.
 CHANGES = f"""
     SELECT pg_current_snapshot()::text, array_agg(s.product_id), array_agg(s.reworded)
@@ -194,108 +193,6 @@ async def list_products(
         args_in = (before, count_max, category)
         return await snapshot.fetch(LISTED_IN_CATEGORY, *args_in, into=ListedProduct)
     return await snapshot.fetch(LISTED, before, count_max, into=ListedProduct)
-
-
-# Search, best first
-
-# Title and sku, category, attributes, description: given in the order D, C, B, A. A longer text
-# counts a little less (1). In whole millionths, because pages go on from a score.
-SCORE = f"""
-    (ts_rank_cd('{{0.05, 0.2, 0.4, 1.0}}', p.search, {WORDS}, 1) * 1000000)::bigint
-    + CASE WHEN p.product_id = {OWNER} THEN {EXACT_SKU_MICRO} ELSE 0 END
-"""
-# Served by products_by_search. Documents are fetched for the page alone.
-SEARCHED = f"""
-    SELECT best.product_id, best.score, d.document
-      FROM (SELECT s.product_id, s.score
-              FROM (SELECT p.product_id, {SCORE} AS score
-                      FROM catalog.products p WHERE {FOUND} OFFSET 0) s
-             WHERE (s.score, s.product_id) < ($6::bigint, $7::text COLLATE "C")
-             ORDER BY s.score DESC, s.product_id DESC LIMIT $8) best
-      JOIN catalog.products d ON d.product_id = best.product_id
-     ORDER BY best.score DESC, best.product_id DESC
-"""
-
-
-async def search(
-    snapshot: Snapshot,
-    words: Words,
-    category: str,
-    *,
-    before: tuple[int, str] | None,
-    count_max: int,
-) -> list[FoundProduct]:
-    """Products that have the words, best first; without words all of them, newest first."""
-    score, product_id = before or (ABOVE_ALL_SCORES, BEHIND_ALL_IDS)
-    if words.is_empty:
-        listed = await list_products(
-            snapshot, words, category, before=product_id, count_max=count_max
-        )
-        return [FoundProduct(row.product_id, 0, row.document) for row in listed]
-    return await snapshot.fetch(
-        SEARCHED,
-        words.whole,
-        words.head,
-        words.prefix,
-        words.sku_key,
-        category,
-        score,
-        product_id,
-        count_max,
-        into=FoundProduct,
-    )
-
-
-# `$1` names what to count; the commonest values of each, a tie by the alphabet.
-COUNTED = """
-    SELECT c.name, c.value, c.count
-      FROM (SELECT f.name, v.value, count(*) AS count,
-                   row_number() OVER (PARTITION BY f.name
-                                      ORDER BY count(*) DESC, v.value COLLATE "C") AS place
-              FROM p
-             CROSS JOIN unnest({names}::text[]) AS f(name)
-             CROSS JOIN LATERAL (SELECT CASE f.name WHEN 'category' THEN p.category
-                                        ELSE p.attributes ->> f.name END AS value) v
-             WHERE v.value IS NOT NULL
-             GROUP BY f.name, v.value) c
-     WHERE c.place <= {count_max} ORDER BY c.name, c.place
-"""
-# Served by products_by_category; without one it reads the whole shop.
-FACETS = f"""
-    WITH p AS (SELECT p.category, p.attributes FROM catalog.products p
-                WHERE NOT p.archived AND ($2 = '' OR p.categories @> ARRAY[$2::text]))
-    {COUNTED.format(names="$1", count_max=FACET_VALUES_MAX)}
-"""
-# Served by products_by_search.
-FACETS_WITH_WORDS = f"""
-    WITH p AS (SELECT p.category, p.attributes FROM catalog.products p WHERE {FOUND})
-    {COUNTED.format(names="$6", count_max=FACET_VALUES_MAX)}
-"""
-
-
-class FacetRow(Struct, frozen=True):
-    """How many of the products found have this value under this name."""
-
-    name: str
-    value: str
-    count: int
-
-
-async def facets(
-    snapshot: Snapshot, words: Words, category: str, names: Sequence[str]
-) -> dict[str, list[FacetValue]]:
-    """For ``category`` or any attribute: its commonest values and how many products have each."""
-    counted: dict[str, list[FacetValue]] = {name: [] for name in names}
-    if not names:
-        return counted
-    if words.is_empty:
-        rows = await snapshot.fetch(FACETS, list(names), category, into=FacetRow)
-    else:
-        args = (words.whole, words.head, words.prefix, words.sku_key, category, list(names))
-        rows = await snapshot.fetch(FACETS_WITH_WORDS, *args, into=FacetRow)
-    for row in rows:
-        counted[row.name].append(FacetValue(row.value, row.count))
-    return counted
 
 
 # Categories and imports

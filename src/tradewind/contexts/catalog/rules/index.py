@@ -1,406 +1,266 @@
-"""The search index in memory: which products have a word, and how much it weighs there.
+"""The search index in memory: what a search finds, and how well each product fits.
 
-Each product has a place, a bit. A word that many products have is kept as one number per weight,
-whose bits are the products: joining two words that stand in ten thousand products each, or counting
-them in a category, is then some operations on numbers of 2.5 kB. A word that few have is kept as a
-list. What is found is best first, and among equals by id from the end, in every process alike: so
-pages go on from a weight and an id, whoever answers the next one.
+The score of a product is that of BM25F, in whole numbers: for each group of words its weight in the
+product, times how rare it is in the shop; then times a little for what it costs. Rarity goes in
+steps, so that a product more or less in the shop moves no page. A product whose sku was typed comes
+first, and where hardly any product has all the words, those that have the rarer half come last.
 """
 
-from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 from math import log
-from sys import intern
+from typing import NamedTuple
 
-from msgspec import Struct, structs
+import numpy as np
+import numpy.typing as npt
 
-from tradewind.contexts.catalog.rules.wording import Tree, Word
+from tradewind.contexts.catalog.rules import asking, spelling
+from tradewind.contexts.catalog.rules.asking import WHOLE, Asked, Clause, Group, Way
+from tradewind.contexts.catalog.rules.columns import Columns
+from tradewind.contexts.catalog.rules.entries import Entry
+from tradewind.contexts.catalog.rules.postings import (
+    NO_PLACES,
+    NO_WEIGHTS,
+    Places,
+    Postings,
+    Weights,
+)
+from tradewind.contexts.catalog.rules.rows import Rows
+from tradewind.contexts.catalog.rules.spelling import Written
+from tradewind.contexts.catalog.rules.words import Analyzer
 
-# What a word counts for: in the title, the category, the attributes, the description. Of a longer
-# text it counts a little less.
-WEIGHTS = {"A": 1.0, "B": 0.4, "C": 0.2, "D": 0.05}
-# Weights are rounded to steps of a fortieth: a word in the title of a short text makes 14 of them.
-STEPS = 40
-STEP_MICRO = 1_000_000 // STEPS
-LEVEL_MAX = 30
-# More than all words together: the product whose sku was typed comes first.
-SKU_LEVEL = 1_000 * STEPS
-# A word of so many products becomes numbers: 64 places are 2 kB as a list, and one of 20,000 bits.
-FEW_MAX = 64
-LEVEL_BITS = 5
-# Products whose id is not the latest come behind the others until so many have, then all are sorted
-# anew. Few do: ids are made in the order of time, but commits are not.
-LATE_MAX = 500
-SETTLED_AT_ONCE = 500  # words, some milliseconds
+Scores = npt.NDArray[np.int64]
+Chosen = npt.NDArray[np.bool_]
 
-Found = dict[int, int]  # level -> products, no product twice
-Places = (
-    tuple[int, ...] | dict[int, int]
-)  # (place << LEVEL_BITS | level, ...), or level -> products
-
-
-class Wording(Struct, frozen=True):
-    """What a product is found by. Words with the letters of their weights: ``lamp AD``."""
-
-    product_id: str
-    archived: bool
-    category: str | None
-    categories: Sequence[str]
-    sku_keys: Sequence[str]
-    names: Sequence[str]  # of attributes
-    values: Sequence[str | None]
-    words: Sequence[str]
+RARITY_STEPS = 16  # of one unit of the logarithm
+# A score of one: what is shown is the score through this.
+SCORE_ONE = 1 << 23
+# Above everything that words can reach: 32 words of 255 * 200 * 700 are 2^31 at most.
+KEY_SCORE = 1 << 33
+# What lacks a word stays below what has all: its score is divided, and theirs is raised.
+LACKING_SHIFT, COMPLETE_SCORE = 12, 1 << 20
+# With fewer products that have all words, those that have more than half of their rarity do, too.
+ENOUGH = 10
+# So many changes, and all is packed anew: they take ten times the room of what is packed.
+RECENT_MAX, RECENT_SHARE = 1_000, 50
+NEAR_FEW = 8  # a list this many times shorter is looked up in the longer one
 
 
-class Hit(Struct, frozen=True):
-    """A product that was found."""
+class Found(NamedTuple):
+    """Everything that a search found, in no order."""
 
-    product_id: str
-    level: int
+    places: Places
+    scores: Scores
+
+
+NONE = Found(NO_PLACES, np.zeros(0, np.int64))
 
 
 class Index:
-    """See the module. One thread changes and asks it."""
+    """See the module. One thread changes it; `packed` may run beside those who ask."""
 
-    def __init__(self) -> None:
-        self.ids: list[str] = []
-        self._order: list[str] = []  # the same, but a late one has the id before it
-        self._place: dict[str, int] = {}
-        self._late = 0
-        self._last = ""
-        self._shelf = 0  # every product on it
-        self._words: dict[str, Places] = {}
-        self._sorted: list[str] = []
-        self._owners: dict[str, int] = {}
-        self._within: dict[str, int] = {}  # category -> products in it and below it
-        self._values: dict[str, dict[str, Places]] = {}
-        self._of_place: list[Wording | None] = []
-        self._lists: dict[str, list[int]] = {}
-        self._value_lists: dict[tuple[str, str], list[int]] = {}
+    def __init__(self, analyzer: Analyzer) -> None:
+        self.analyzer = analyzer
+        self.rows = Rows()
+        self.columns = Columns()
+        self.postings = Postings()
+        self.keys = Postings()
+        self.written = Written()
+        self._frequencies: dict[str, int] = {}
 
     def __len__(self) -> int:
-        return self._shelf.bit_count()
+        """How many products there are."""
+        return len(self.rows)
 
     @property
-    def wants_order(self) -> bool:
-        """Whether so many came late that it should be made anew."""
-        return self._late.bit_count() > LATE_MAX
+    def size_bytes(self) -> int:
+        """What it takes, about."""
+        parts = (self.rows, self.columns, self.postings, self.keys, self.written)
+        return sum(part.size_bytes for part in parts)
 
-    def fill(self, wordings: Iterable[Wording]) -> None:
-        """Products of a new index, in the order of their ids. `settle` it before it is asked."""
-        for wording in wordings:
-            place = self._new_place(wording.product_id)
-            for word, level in self._note(place, wording):
-                self._lists.setdefault(word, []).append(place << LEVEL_BITS | level)
-            for pair in valued(wording):
-                self._value_lists.setdefault(pair, []).append(place << LEVEL_BITS)
+    @property
+    def recent(self) -> int:
+        """How many rows came since it was packed."""
+        return self.rows.count - self.rows.packed
 
-    def settle(self) -> Iterator[None]:
-        """Make numbers of what was filled in; it comes back now and then for others to go on."""
-        size = len(self.ids) // 8 + 1
-        for count, (word, codes) in enumerate(self._lists.items()):
-            self._words[word] = settled(codes, size)
-            if count % SETTLED_AT_ONCE == 0:
-                yield
-        for (name, value), codes in self._value_lists.items():
-            self._values.setdefault(name, {})[value] = settled(codes, size)
-        yield
-        self._sorted = sorted(self._words)
-        self._lists, self._value_lists = {}, {}
+    @property
+    def wants_packing(self) -> bool:
+        """Whether so much has changed that it should be packed."""
+        return self.recent > max(RECENT_MAX, len(self) // RECENT_SHARE)
 
-    def put(self, wording: Wording) -> None:
+    def put(self, entry: Entry) -> None:
         """A product as it now is."""
-        place = self._place.get(wording.product_id)
-        if place is None:
-            if wording.archived:
-                return
-            place = self._new_place(wording.product_id)
-        else:
-            self._take_away(place)
-        if not wording.archived:
-            self._add(place, wording)
+        self.remove(entry.product_id)
+        place = self.rows.add(entry)
+        self.postings.add(place, entry.words)
+        self.keys.add(place, dict.fromkeys(entry.keys, 1))
+        self.columns.add(place, entry.values)
+        self.written.add(entry.written)
 
-    def _new_place(self, product_id: str) -> int:
-        place = len(self.ids)
-        self._place[product_id] = place
-        self.ids.append(product_id)
-        self._of_place.append(None)
-        if product_id < self._last:
-            self._late |= 1 << place
-        else:
-            self._last = product_id
-        self._order.append(self._last)
-        return place
+    def remove(self, product_id: str) -> None:
+        """A product that is no longer there."""
+        self._frequencies.clear()
+        place = self.rows.place(product_id)
+        if place is not None:
+            self.rows.kill(place)
 
-    def _note(self, place: int, wording: Wording) -> list[tuple[str, int]]:
-        """Everything but words and values, which are returned as words and levels."""
-        # Most words stand in many products: each is kept once.
-        wording = structs.replace(wording, words=tuple(map(intern, wording.words)))
-        self._of_place[place] = wording
-        bit = 1 << place
-        self._shelf |= bit
-        for key in wording.sku_keys:
-            self._owners[key] = place
-        for category in wording.categories:
-            self._within[category] = self._within.get(category, 0) | bit
-        return levels(wording.words)
+    def packed(self) -> "Index":
+        """The same, small and fast. May run in a thread while nobody changes this one."""
+        found = Index(self.analyzer)
+        found.rows, places = self.rows.renumbered()
+        found.columns = self.columns.packed(places)
+        found.postings = Postings(self.postings.pack(places))
+        found.keys = Postings(self.keys.pack(places))
+        analyzer = Analyzer(self.analyzer.language)  # its own: this may run in a thread
+        found.written = spelling.packed(self.written, found.postings, analyzer)
+        return found
 
-    def _add(self, place: int, wording: Wording) -> None:
-        for word, level in self._note(place, wording):
-            if word not in self._words:
-                insort(self._sorted, word)
-            self._words[word] = added(self._words.get(word, ()), place, level)
-        for name, value in valued(wording):
-            values = self._values.setdefault(name, {})
-            values[value] = added(values.get(value, ()), place, 0)
+    # -- words, as `asking` wants them
 
-    def _take_away(self, place: int) -> None:
-        wording = self._of_place[place]
-        if wording is None:
-            return
-        self._of_place[place] = None
-        self._shelf &= ~(1 << place)
-        for word, _ in levels(wording.words):
-            left = removed(self._words[word], place)
-            if left:
-                self._words[word] = left
-            else:
-                del self._words[word]
-                del self._sorted[bisect_left(self._sorted, word)]
-        for key in wording.sku_keys:
-            if self._owners.get(key) == place:
-                del self._owners[key]
-        for category in wording.categories:
-            self._within[category] &= ~(1 << place)
-        for name, value in valued(wording):
-            left = removed(self._values[name][value], place)
-            if left:
-                self._values[name][value] = left
-            else:
-                del self._values[name][value]
+    def of(self, word: str) -> tuple[Places, Weights]:
+        """The products that have a word, stemmed, and its weights."""
+        places, weights = self.postings.of(word)
+        if self.rows.dead and len(places):
+            alive = self.rows.column("alive")[places]
+            places, weights = places[alive], weights[alive]
+        return places, weights
+
+    def frequency(self, word: str) -> int:
+        """How many products have a word, stemmed."""
+        known = self._frequencies.get(word)
+        if known is None:
+            if len(self._frequencies) > 10_000:
+                self._frequencies.clear()
+            known = self._frequencies[word] = len(self.of(word)[0])
+        return known
+
+    def begins(self, beginning: str) -> bool:
+        """Whether any word begins so."""
+        return self.written.begins(beginning)
+
+    def near(self, word: str) -> list[str]:
+        """Words that differ in one letter: those of most products first."""
+        counted = [
+            (-self.frequency(self.analyzer.stem(near)), len(near), near)
+            for near in self.written.near(word)
+        ]
+        return [near for count, _, near in sorted(counted) if count]
 
     # -- asking
 
-    def find(self, tree: Tree | None, sku_key: str, category: str) -> Found:
-        """Everything that a search finds; an empty tree finds what has this sku, if any."""
-        found = self._follow(tree) if tree is not None else {}
-        owner = self._owners.get(sku_key)
-        if owner is not None:
-            bit = 1 << owner
-            before = next((level for level, products in found.items() if products & bit), 0)
-            found = {level: products & ~bit for level, products in found.items()}
-            found[before + SKU_LEVEL] = bit
-        return self._inside(found, category)
+    def understood(self, asked: Asked) -> Asked:
+        """A search with what is to be made of words that hardly any product has."""
+        return asking.understood(asked, self.analyzer, self)
 
-    def shelf(self, category: str) -> Found:
-        """Everything there is, in a category or anywhere."""
-        return self._inside({0: self._shelf}, category)
+    def everything(self) -> Found:
+        """All products."""
+        places = np.flatnonzero(self.rows.column("alive")).astype(np.int32)
+        return Found(places, np.zeros(len(places), np.int64))
 
-    def _inside(self, found: Found, category: str) -> Found:
-        within = self._within.get(category, 0) if category else self._shelf
-        return {level: left for level, products in found.items() if (left := products & within)}
+    def find(self, asked: Asked, *, strict: bool = False) -> Found:
+        """Everything that a search finds. `strict`: only what has all the words."""
+        owners = self._owners(asked.key)
+        parts = [self._of_clause(clause, strict=strict) for clause in asked.clauses]
+        if len(parts) == 1 and not len(owners):
+            return parts[0]
+        scores = np.zeros(self.rows.count, np.int64)
+        for found in parts:
+            scores[found.places] = np.maximum(scores[found.places], found.scores)
+        scores[owners] += KEY_SCORE
+        places = np.flatnonzero(scores).astype(np.int32)
+        return Found(places, scores[places])
 
-    def _follow(self, tree: Tree) -> Found:
-        if isinstance(tree, Word):
-            return (
-                self._begun(tree.text) if tree.begun else as_found(self._words.get(tree.text, ()))
-            )
-        if tree.operator == "!":
-            return {0: self._shelf & ~union(self._follow(tree.left))}
-        assert tree.right is not None, "and, or join two"
-        left, right = self._follow(tree.left), self._follow(tree.right)
-        return joined(left, right) if tree.operator == "&" else merged(left, right)
+    def _owners(self, key: str) -> Places:
+        """The products whose sku, or other number, this is."""
+        places: Places = self.keys.of(key)[0] if key else NO_PLACES
+        alive: Places = places[self.rows.column("alive")[places]]
+        return alive
 
-    def _begun(self, beginning: str) -> Found:
-        """The products of all words that begin so, each with its heaviest."""
-        first = bisect_left(self._sorted, beginning)
-        lists: dict[int, bytearray] = {}
-        found: Found = {}
-        size = len(self.ids) // 8 + 1
-        for number in range(first, len(self._sorted)):
-            word = self._sorted[number]
-            if not word.startswith(beginning):
-                break
-            places = self._words[word]
-            if isinstance(places, dict):
-                for level, products in places.items():
-                    found[level] = found.get(level, 0) | products
-                continue
-            for code in places:
-                level = code & (1 << LEVEL_BITS) - 1
-                bits = lists.get(level)
-                if bits is None:
-                    bits = lists[level] = bytearray(size)
-                place = code >> LEVEL_BITS
-                bits[place >> 3] |= 1 << (place & 7)
-        for level, bits in lists.items():
-            found[level] = found.get(level, 0) | int.from_bytes(bits, "little")
-        seen = 0
-        for level in sorted(found, reverse=True):
-            found[level] &= ~seen
-            seen |= found[level]
+    def _of_clause(self, clause: Clause, *, strict: bool) -> Found:
+        """Products that have all groups; or nearly all, where few do."""
+        if not clause.groups:
+            found = self.everything()._replace(scores=np.ones(len(self), np.int64))
+        else:
+            groups = [self._of_group(group) for group in clause.groups]
+            found = self._joined(groups)
+            if len(found.places) < ENOUGH and len(groups) > 1 and clause.is_plain and not strict:
+                found = self._nearly(groups, found)
+        for group in clause.without:
+            without = np.zeros(self.rows.count, np.bool_)
+            without[self._of_group(group)[0]] = True
+            kept = ~without[found.places]
+            found = Found(found.places[kept], found.scores[kept])
         return found
 
-    def page(self, found: Found, *, before: tuple[int, str], count_max: int) -> list[Hit]:
-        """The best, from behind a level and an id on."""
-        level_before, id_before = before
-        hits: list[Hit] = []
-        for level in sorted(found, reverse=True):
-            if level > level_before:
-                continue
-            limit = id_before if level == level_before else None
-            for product_id in self._descending(found[level], limit):
-                hits.append(Hit(product_id, level))
-                if len(hits) == count_max:
-                    return hits
-        return hits
+    def _of_group(self, group: Group) -> tuple[Places, Weights]:
+        """Products that have a word in any of its ways, and its score there."""
+        found = [self._of_way(way) for way in group.ways]
+        if group.begun:
+            for places, weights in self.postings.begun(group.begun):
+                alive = self.rows.column("alive")[places]
+                found.append((places[alive], weights[alive] * asking.BEGUN))
+        found = [one for one in found if len(one[0])]
+        if not found:
+            return NO_PLACES, NO_WEIGHTS
+        if len(found) == 1 and not group.begun:
+            places, weights = found[0]
+        else:
+            most = np.zeros(self.rows.count, np.int32)
+            for places, weights in found:
+                np.maximum.at(most, places, weights)
+            places = np.flatnonzero(most).astype(np.int32)
+            weights = most[places]
+        rarity = rarity_of(len(places), len(self))
+        return places, np.maximum(weights * rarity // WHOLE, 1)
 
-    def _descending(self, products: int, before: str | None) -> Iterator[str]:
-        """Ids from the greatest on, those below `before`."""
-        ids = self.ids
-        late = products & self._late
-        orderly = products ^ late
-        if before is not None:
-            orderly &= (1 << bisect_left(self._order, before)) - 1
-        if not late:
-            for place in places_in(orderly):
-                yield ids[place]
-            return
-        waiting = sorted(
-            ids[place] for place in places_in(late) if before is None or ids[place] < before
-        )
-        for place in places_in(orderly):
-            product_id = ids[place]
-            while waiting and waiting[-1] > product_id:
-                yield waiting.pop()
-            yield product_id
-        yield from reversed(waiting)
+    def _of_way(self, way: Way) -> tuple[Places, Weights]:
+        """Products that have all words of a way, and what they weigh on average."""
+        places, weights = self.of(way.words[0])
+        for word in way.words[1:]:
+            places, weights = met(places, weights, *self.of(word), self.rows.count)
+        return places, weights * way.counts // len(way.words)
 
-    def count(self, found: Found, name: str, count_max: int) -> list[tuple[str, int]]:
-        """The commonest values of an attribute, or of the category: a tie by the alphabet."""
-        products = union(found)
-        bits = products.to_bytes(len(self.ids) // 8 + 1, "little")
-        counted = []
-        for value, places in self._values.get(name, {}).items():
-            if isinstance(places, dict):
-                count = (places.get(0, 0) & products).bit_count()
-            else:
-                count = sum(bits[code >> 8] >> (code >> LEVEL_BITS & 7) & 1 for code in places)
-            if count:
-                counted.append((value, count))
-        return sorted(counted, key=lambda pair: (-pair[1], pair[0]))[:count_max]
+    def _joined(self, groups: Sequence[tuple[Places, Weights]]) -> Found:
+        """Products that have all groups."""
+        ordered = sorted(groups, key=lambda group: len(group[0]))
+        places, weights = ordered[0]
+        for others in ordered[1:]:
+            places, weights = met(places, weights, *others, self.rows.count)
+        scores = weights.astype(np.int64) * self.rows.column("worth")[places]
+        return Found(places, scores + COMPLETE_SCORE)
 
-
-def levels(words: Iterable[str]) -> list[tuple[str, int]]:
-    """Each word with its weight in steps."""
-    parted = [word.rpartition(" ") for word in words]
-    length = sum([len(letters) for _, _, letters in parted])
-    known = levels_of(max(1, length))
-    found = []
-    for word, _, letters in parted:
-        level = known.get(letters)
-        if level is None:
-            scale = STEPS / (1 + log(max(1, length)))
-            weight = sum(map(WEIGHTS.__getitem__, letters))
-            level = known[letters] = min(LEVEL_MAX, max(1, round(scale * weight)))
-        found.append((intern(word), level))
-    return found
+    def _nearly(self, groups: Sequence[tuple[Places, Weights]], complete: Found) -> Found:
+        """With products that have more than half of what all groups weigh by their rarity."""
+        rarities = [rarity_of(len(places), len(self)) for places, _ in groups]
+        had = np.zeros(self.rows.count, np.int32)
+        scores = np.zeros(self.rows.count, np.int64)
+        for (places, weights), rarity in zip(groups, rarities, strict=True):
+            had[places] += rarity
+            scores[places] += weights
+        places = np.flatnonzero(2 * had >= sum(rarities)).astype(np.int32)
+        lacking = scores[places] * self.rows.column("worth")[places] >> LACKING_SHIFT
+        scores[places] = np.clip(lacking, 1, COMPLETE_SCORE - 1)
+        scores[complete.places] = complete.scores
+        places = np.union1d(places, complete.places)
+        return Found(places, scores[places])
 
 
-@lru_cache(maxsize=1_000)
-def levels_of(length: int) -> dict[str, int]:
-    """Levels that were worked out for texts of this length: a few, over and over."""
-    return {}
+def rarity_of(count: int, of: int) -> int:
+    """How much it says that a product has what so many of all have, in steps."""
+    return max(1, round(RARITY_STEPS * log(1 + (of - count + 0.5) / (count + 0.5))))
 
 
-def valued(wording: Wording) -> Iterator[tuple[str, str]]:
-    """What is counted of a product: attributes, and the category under the name it has there."""
-    for name, value in zip(wording.names, wording.values, strict=True):
-        if value is not None and name != "category":
-            yield name, value
-    if wording.category is not None:
-        yield "category", wording.category
-
-
-def added(places: Places, place: int, level: int) -> Places:
-    """With one product more."""
-    if isinstance(places, dict):
-        places[level] = places.get(level, 0) | 1 << place
-        return places
-    if len(places) < FEW_MAX:
-        return (*places, place << LEVEL_BITS | level)
-    return added(as_found(places), place, level)
-
-
-def settled(codes: Sequence[int], size: int) -> Places:
-    """A list of products as it is kept; `size`: bytes that take a bit for each."""
-    if len(codes) <= FEW_MAX:
-        return tuple(codes)
-    lists: dict[int, bytearray] = {}
-    for code in codes:
-        level = code & (1 << LEVEL_BITS) - 1
-        bits = lists.get(level)
-        if bits is None:
-            bits = lists[level] = bytearray(size)
-        place = code >> LEVEL_BITS
-        bits[place >> 3] |= 1 << (place & 7)
-    return {level: int.from_bytes(bits, "little") for level, bits in lists.items()}
-
-
-def removed(places: Places, place: int) -> Places:
-    """With one product less. What has become few stays as it is: it may become many again."""
-    if isinstance(places, dict):
-        kept = ~(1 << place)
-        return {level: bits for level, products in places.items() if (bits := products & kept)}
-    return tuple(code for code in places if code >> LEVEL_BITS != place)
-
-
-def as_found(places: Places) -> Found:
-    """Products by level."""
-    if isinstance(places, dict):
-        return places
-    found: Found = {}
-    for code in places:
-        level = code & (1 << LEVEL_BITS) - 1
-        found[level] = found.get(level, 0) | 1 << (code >> LEVEL_BITS)
-    return found
-
-
-def union(found: Mapping[int, int]) -> int:
-    """All products, whatever their level."""
-    products = 0
-    for one in found.values():
-        products |= one
-    return products
-
-
-def joined(left: Found, right: Found) -> Found:
-    """Products that are in both; their levels add up."""
-    found: Found = {}
-    for a, those in left.items():
-        for b, these in right.items():
-            products = those & these
-            if products:
-                found[a + b] = found.get(a + b, 0) | products
-    return found
-
-
-def merged(left: Found, right: Found) -> Found:
-    """Products that are in either; the levels of those in both add up."""
-    found = joined(left, right)
-    twice = union(found)
-    for one in (left, right):
-        for level, products in one.items():
-            alone = products & ~twice
-            if alone:
-                found[level] = found.get(level, 0) | alone
-    return found
-
-
-def places_in(products: int) -> Iterator[int]:
-    """The places of the bits, from the highest. Who asks takes a page of them."""
-    while products:
-        place = products.bit_length() - 1
-        products ^= 1 << place
-        yield place
+def met(
+    left: Places, left_weights: Weights, right: Places, right_weights: Weights, size: int
+) -> tuple[Places, Weights]:
+    """Products that are in both lists, in the order of the left one; their weights add up."""
+    if not len(left) or not len(right):
+        return NO_PLACES, NO_WEIGHTS
+    if len(left) * NEAR_FEW < len(right):
+        at = np.minimum(np.searchsorted(right, left), len(right) - 1)
+        kept = right[at] == left
+        return left[kept], left_weights[kept] + right_weights[at[kept]]
+    of_right = np.zeros(size, np.int32)
+    of_right[right] = right_weights
+    weights = of_right[left]
+    kept = weights > 0
+    return left[kept], left_weights[kept] + weights[kept]

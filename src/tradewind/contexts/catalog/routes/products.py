@@ -3,7 +3,6 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from typing import Literal
 from urllib.parse import quote
 
 from msgspec import Raw
@@ -38,9 +37,6 @@ from tradewind.contexts.catalog.tables import (
     Product,
     ProductList,
     ProductQuery,
-    SearchOfRaw,
-    SearchQuery,
-    SearchResult,
 )
 from tradewind.kernel.answers import Answer
 from tradewind.kernel.ids import is_id, new_id
@@ -48,7 +44,6 @@ from tradewind.kernel.problems import Problem
 from tradewind.platform.cache.memory import Depends
 from tradewind.platform.gateway.etags import if_match, strong
 from tradewind.platform.gateway.pages import broken_cursor, decode_cursor, encode_cursor
-from tradewind.platform.gateway.problems import invalid_query
 from tradewind.platform.gateway.request import Request
 from tradewind.platform.gateway.routing import STREAMED_BODY_BYTES_MAX, Anyone, Route, Scope
 
@@ -58,8 +53,6 @@ COPIES_TIMEOUT_S = 2.0
 # May be kept, must be asked about: a version costs one round trip and no body.
 REVALIDATE = "public, no-cache"
 WRITE = Scope("catalog:write")
-FACETS_MAX = 5
-FACET_NAME_LENGTH_MAX = 100
 IMPORT_ERRORS_SHOWN_MAX = 1_000
 LINE_BYTES_MAX = 1024 * 1024
 # A commit takes 500 lines; a chunk holds at most twice the longest line, so memory stays constant.
@@ -130,54 +123,6 @@ def answer_with(request: Request, page: Page | None) -> Answer:
     return Answer(body=page.document.encode(), headers={"etag": tag})
 
 
-async def get_search(request: Request) -> Answer:
-    """Full-text search, best first: an exact sku, then titles over categories, attributes, texts.
-
-    Words are stemmed and all must occur; `"in quotes"` in this order, `-without` this one, `or`
-    either. The last word may be unfinished. `facets` names what to count over everything found:
-    `category` or any attribute. Without `q` it lists everything, newest first.
-    """
-    query: SearchQuery = request.query
-    before, indexed = score_cursor(query.cursor) if query.cursor else (None, None)
-    found = await queries.find(
-        request.memory,
-        request.reading,
-        queries.Wanted(
-            words=queries.words_of(query.q),
-            category=category_path(query.category),
-            names=facet_names(query.facets),
-            limit=query.limit,
-            before=before,
-            indexed=indexed,
-        ),
-    )
-    keys = frozenset(row.product_id for row in found.products)
-    request.depends = Depends(keys=keys, deep=True)
-    more = None
-    if found.last is not None:
-        more = encode_cursor(*found.last, 1) if found.indexed else encode_cursor(*found.last)
-    return Answer(
-        body=SearchOfRaw(
-            items=[Raw(scored(row.document, row.score_micro)) for row in found.products],
-            facets=found.counted,
-            next=more,
-        )
-    )
-
-
-def scored(document: str, score_micro: int) -> bytes:
-    """A prepared product with its score as one more member."""
-    return f'{document[:-1]},"score":{score_micro / 1_000_000!r}}}'.encode()
-
-
-def facet_names(text: str) -> list[str]:
-    """What to count, each name once. Raises a problem that names the parameter."""
-    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    if len(names) > FACETS_MAX or any(len(name) > FACET_NAME_LENGTH_MAX for name in names):
-        raise invalid_query("facets", f"takes at most {FACETS_MAX} names, separated by commas")
-    return names
-
-
 async def get_categories(request: Request) -> Answer:
     """All categories that products stand or stood in, a parent before its children."""
     query: CategoryQuery = request.query
@@ -195,19 +140,6 @@ def product_cursor(cursor: str) -> str:
     if not is_id(product_id, "prd"):
         raise broken_cursor()
     return str(product_id)
-
-
-def score_cursor(cursor: str) -> tuple[tuple[int, str], bool]:
-    """The score and the product that a page of a search ended with; whether the index gave it."""
-    indexed = True
-    try:
-        score, product_id, _ = decode_cursor(cursor, int, str, Literal[1])
-    except Problem:
-        indexed = False
-        score, product_id = decode_cursor(cursor, int, str)
-    if not is_id(product_id, "prd") or not 0 <= score < queries.ABOVE_ALL_SCORES:
-        raise broken_cursor()
-    return (int(score), str(product_id)), indexed
 
 
 # Partners
@@ -408,17 +340,6 @@ ROUTES = (
         permission=Anyone(),
         answers={200: Product, 304: None},
         problems=(ProductNotFound,),
-        cache=REVALIDATE,
-        tag="Catalog",
-    ),
-    Route(
-        method="GET",
-        path="/v1/search",
-        handler=get_search,
-        summary="Search products.",
-        permission=Anyone(),
-        query=SearchQuery,
-        answers={200: SearchResult},
         cache=REVALIDATE,
         tag="Catalog",
     ),

@@ -1,0 +1,239 @@
+"""The index of a process: how it is made from the rows, and how it keeps up with them."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+
+from msgspec import Struct
+
+from tradewind.contexts.catalog.queries.products import SEARCH_SETTINGS
+from tradewind.contexts.catalog.rules import asking, entries
+from tradewind.contexts.catalog.rules.asking import Asked
+from tradewind.contexts.catalog.rules.entries import Ware
+from tradewind.contexts.catalog.rules.index import Index
+from tradewind.contexts.catalog.rules.settings import Searched, searched
+from tradewind.contexts.catalog.rules.words import Analyzer
+from tradewind.contexts.catalog.tables import SearchRow
+from tradewind.platform.cache.memory import PAUSE_AFTER_FAILURE_S, Depends, Memory, Trail
+from tradewind.platform.database.transaction import Snapshot
+from tradewind.platform.telemetry import logs
+
+logger = logs.get(__name__)
+
+Reading = Callable[[], AbstractAsyncContextManager[Snapshot]]
+
+# Products that are read at a time, and that are indexed before others are served: some 3 ms.
+CHUNK = 200
+AT_ONCE = 8
+# Before it is packed an index takes four times as much, so it is packed now and then.
+PACKED_EVERY = 20_000
+# How long a search waits for an index that is being made or mended; then the rows are asked. A page
+# that goes on waits longer: its place means nothing elsewhere.
+AWAITED_S = 5.0
+AWAITED_FOR_PLACE_S = 30.0
+# After more changes than this part of the shop the index is made anew.
+FOLLOWED_SHARE = 0.5
+FOLLOWED_MIN = 2_000
+ASKED_MAX = 5_000  # texts that were read, about a kilobyte each
+
+# Served by the primary key, in its order.
+WARES = """
+    SELECT p.product_id, p.archived, p.external_id, p.title, p.description, p.category,
+           p.attributes::text, p.document
+      FROM catalog.products p
+"""
+NEXT_WARES = f"""
+    {WARES} WHERE p.product_id > $1 AND NOT p.archived ORDER BY p.product_id LIMIT $2
+"""
+THESE_WARES = f"{WARES} WHERE p.product_id = ANY($1::text[]) ORDER BY p.product_id"
+SETTINGS = "SELECT s.language, s.brand, s.synonyms FROM catalog.search_settings s"
+
+
+class WareRow(Struct, frozen=True):
+    """A product as it is indexed and shown."""
+
+    product_id: str
+    archived: bool
+    external_id: str
+    title: str
+    description: str
+    category: str | None
+    attributes: str
+    document: str
+
+    @property
+    def ware(self) -> Ware:
+        """What is looked at of it."""
+        return Ware(
+            id=self.product_id,
+            external_id=self.external_id,
+            title=self.title,
+            description=self.description,
+            category=self.category,
+            attributes=entries.attributes_in(self.attributes),
+            variants=entries.variants_in(self.document),
+        )
+
+
+class Keeper:
+    """The index of this process, and how it keeps up."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.memory = memory
+        self.settings: Searched = searched(SearchRow())
+        self._index: Index | None = None
+        self._trail = Trail()
+        self._too_large = False
+        self._began_at = 0.0
+        self._loading: asyncio.Task[None] | None = None
+        self._following: asyncio.Task[None] | None = None
+        self._asked: dict[str, Asked] = {}
+
+    def asked(self, text: str) -> Asked:
+        """What was typed; read once."""
+        assert self._index is not None, "who asks has an index"
+        known = self._asked.get(text)
+        if known is None:
+            if len(self._asked) >= ASKED_MAX:
+                self._asked.clear()
+            known = asking.read(text, self._index.analyzer, self.settings.synonyms)
+            self._asked[text] = known
+        return known
+
+    async def fresh(self, reading: Reading, *, patient: bool) -> Index | None:
+        """The index as it now is; None where there is none, yet or at all."""
+        if not await self.memory.fresh():
+            if patient:  # the look failed; there is another one after a pause
+                await asyncio.sleep(2 * PAUSE_AFTER_FAILURE_S)
+            if not patient or not await self.memory.fresh():
+                return None
+        patience_s = AWAITED_FOR_PLACE_S if patient else AWAITED_S
+        await self._loaded(reading, patience_s)
+        if self._trail.keys and self._following is None and self._index is not None:
+            self._began_at = time.monotonic()
+            self._following = asyncio.create_task(self._follow_up(reading))
+        await self._await(self._following, patience_s)
+        if self._trail.broken:  # it could not be followed
+            await self._loaded(reading, patience_s)
+        return None if self._following is not None else self._index
+
+    async def _loaded(self, reading: Reading, patience_s: float) -> None:
+        """Make the index where there is none, or one that cannot follow any more."""
+        if self._trail.broken or self._too_much_to_follow():
+            self._index = None
+        if self._index is None:
+            if self._loading is None and not self._too_large:
+                self._began_at = time.monotonic()
+                self._loading = asyncio.create_task(self._load(reading))
+            await self._await(self._loading, patience_s)
+
+    def keep(self, documents: Iterable[tuple[str, str]], *, mark: int) -> None:
+        """Remember documents, read after the mark."""
+        for product_id, document in documents:
+            depends = Depends(keys=frozenset((product_id,)))
+            self.memory.keep(("document", product_id), document, len(document), depends, mark=mark)
+
+    def _too_much_to_follow(self) -> bool:
+        index = self._index
+        if index is None:
+            return False
+        return len(self._trail.keys) > max(FOLLOWED_MIN, FOLLOWED_SHARE * len(index))
+
+    async def _await(self, task: asyncio.Task[None] | None, patience_s: float) -> None:
+        """Give what is under way some time since it began."""
+        left_s = self._began_at + patience_s - time.monotonic()
+        if task is not None and left_s > 0:
+            await asyncio.wait({task}, timeout=left_s)
+
+    async def _load(self, reading: Reading) -> None:
+        """Make the index from the rows."""
+        trail, after = self.memory.follow(wide=True), ""
+        began = time.monotonic()
+        try:
+            settings = await self._settings(reading)
+            index = Index(Analyzer(settings.language))
+            while True:
+                mark = self.memory.mark()
+                async with reading() as snapshot:
+                    rows = await snapshot.fetch(NEXT_WARES, after, CHUNK, into=WareRow)
+                self.keep(((row.product_id, row.document) for row in rows), mark=mark)
+                await self._put(index, rows, settings)
+                if len(rows) < CHUNK:
+                    break
+                after = rows[-1].product_id
+                if index.recent > max(PACKED_EVERY, len(index) // 2):
+                    index = await asyncio.to_thread(index.packed)
+                    if self._is_too_large(index):
+                        return
+            index = await asyncio.to_thread(index.packed)
+            index.analyzer.forget()
+            if not trail.broken and not self._is_too_large(index):
+                self._take(index, settings)
+                self._trail, trail = trail, self._trail
+                took_s = round(time.monotonic() - began, 2)
+                logger.info(
+                    "search.loaded", products=len(index), bytes=index.size_bytes, took_s=took_s
+                )
+        except Exception as fault:
+            logger.warning("search.not_loaded", fault=repr(fault)[:300])
+        finally:
+            self.memory.unfollow(trail)
+            self._loading = None
+
+    def _take(self, index: Index, settings: Searched) -> None:
+        self._index, self.settings = index, settings
+        self._asked.clear()
+
+    def _is_too_large(self, index: Index) -> bool:
+        """Whether it takes more than it may; said once, it stays so until the process ends."""
+        self._too_large = index.size_bytes > self.memory.companions_bytes_max
+        if self._too_large:
+            logger.warning("search.too_large", products=len(index), bytes=index.size_bytes)
+        return self._too_large
+
+    async def _settings(self, reading: Reading) -> Searched:
+        async with reading() as snapshot:
+            row = await snapshot.fetch_one(SETTINGS, into=SearchRow)
+        return searched(row or SearchRow())
+
+    async def _put(self, index: Index, rows: Sequence[WareRow], settings: Searched) -> None:
+        """Index products, and let others go on now and then."""
+        for number, row in enumerate(rows):
+            if row.archived:
+                index.remove(row.product_id)
+            else:
+                index.put(entries.entry_of(row.ware, index.analyzer, settings.brands))
+            if number % AT_ONCE == AT_ONCE - 1:
+                await asyncio.sleep(0)
+
+    async def _follow_up(self, reading: Reading) -> None:
+        """Index anew what has changed."""
+        trail, index = self._trail, self._index
+        try:
+            while trail.keys and index is not None:
+                if SEARCH_SETTINGS in trail.keys:
+                    trail.keys.discard(SEARCH_SETTINGS)
+                    settings = await self._settings(reading)
+                    if (settings.language, settings.brands) != (
+                        index.analyzer.language,
+                        self.settings.brands,
+                    ):
+                        trail.broken = True
+                        return
+                    self._take(index, settings)
+                keys = sorted(trail.keys)[:CHUNK]
+                trail.keys.difference_update(keys)  # first: one may change again meanwhile
+                async with reading() as snapshot:
+                    rows = await snapshot.fetch(THESE_WARES, keys, into=WareRow)
+                await self._put(index, rows, self.settings)
+                if index.wants_packing:
+                    index = self._index = await asyncio.to_thread(index.packed)
+                    if self._is_too_large(index):
+                        self._index = None
+                        return
+        except Exception as fault:
+            logger.warning("search.not_followed", fault=repr(fault)[:300])
+            trail.broken = True
+        finally:
+            self._following = None
