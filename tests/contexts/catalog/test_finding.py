@@ -16,6 +16,7 @@ from tests.contexts.catalog.test_queries import HOSTILE
 from tradewind.contexts.catalog.handlers.availability import remember_availability
 from tradewind.contexts.catalog.queries import indexing
 from tradewind.contexts.catalog.queries.indexing import Keeper
+from tradewind.contexts.catalog.rules.entries import Entry, Ware
 from tradewind.contexts.inventory.events import AvailabilityChanged
 from tradewind.testing.database import UnitRunner
 
@@ -385,3 +386,26 @@ async def test_it_is_packed_while_it_follows(
 
     await asyncio.gather(*(change(number) for number in range(12)))
     assert len(await ids(process, "packed", limit="100")) == 12
+
+
+async def test_an_index_whose_connection_was_lost_is_mended(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only what differs is read: new, changed, gone; while nobody looked."""
+    for name in ("m-1", "m-2", "m-3"):
+        await process.put(name, title=f"Mended {name}", variants=[variant(name)])
+    assert set(await ids(process, "mended")) == {"m-1", "m-2", "m-3"}
+    process.memory.forget()
+    await process.send("DELETE", "/v1/products/m-1")
+    await process.put("m-2", title="Changed", variants=[variant("m-2")])
+    await process.put("m-4", title="Mended m-4", variants=[variant("m-4")])
+    read: list[str] = []
+    entry_of = indexing.entries.entry_of
+
+    def noted(ware: Ware, *rest: Any) -> Entry:
+        read.append(ware.external_id)
+        return entry_of(ware, *rest)
+
+    monkeypatch.setattr(indexing.entries, "entry_of", noted)
+    assert set(await ids(process, "mended")) == {"m-3", "m-4"}
+    assert set(read) == {"m-2", "m-4"}

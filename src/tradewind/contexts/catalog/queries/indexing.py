@@ -40,13 +40,19 @@ ASKED_MAX = 5_000  # texts that were read, about a kilobyte each
 # Served by the primary key, in its order.
 WARES = """
     SELECT p.product_id, p.archived, p.external_id, p.title, p.description, p.category,
-           p.attributes::text, p.document
+           p.attributes::text, p.document, hashtextextended(p.document, 0)
       FROM catalog.products p
 """
 NEXT_WARES = f"""
     {WARES} WHERE p.product_id > $1 AND NOT p.archived ORDER BY p.product_id LIMIT $2
 """
 THESE_WARES = f"{WARES} WHERE p.product_id = ANY($1::text[]) ORDER BY p.product_id"
+# Served by the primary key, in its order.
+NEXT_PRINTS = """
+    SELECT p.product_id, hashtextextended(p.document, 0) FROM catalog.products p
+     WHERE p.product_id > $1 AND NOT p.archived ORDER BY p.product_id LIMIT $2
+"""
+PRINTS_AT_ONCE = 2_000
 SETTINGS = "SELECT s.language, s.brand, s.synonyms FROM catalog.search_settings s"
 
 
@@ -61,6 +67,7 @@ class WareRow(Struct, frozen=True):
     category: str | None
     attributes: str
     document: str
+    print: int
 
     @property
     def ware(self) -> Ware:
@@ -73,7 +80,15 @@ class WareRow(Struct, frozen=True):
             category=self.category,
             attributes=entries.attributes_in(self.attributes),
             variants=entries.variants_in(self.document),
+            print=self.print,
         )
+
+
+class Print(Struct, frozen=True):
+    """What tells whether a product is as it was."""
+
+    product_id: str
+    print: int
 
 
 class Keeper:
@@ -83,6 +98,7 @@ class Keeper:
         self.memory = memory
         self.settings: Searched = searched(SearchRow())
         self._index: Index | None = None
+        self._former: Index | None = None  # one that could not follow any more
         self._trail = Trail()
         self._too_large = False
         self._began_at = 0.0
@@ -120,8 +136,8 @@ class Keeper:
 
     async def _loaded(self, reading: Reading, patience_s: float) -> None:
         """Make the index where there is none, or one that cannot follow any more."""
-        if self._trail.broken or self._too_much_to_follow():
-            self._index = None
+        if self._index is not None and (self._trail.broken or self._too_much_to_follow()):
+            self._index, self._former = None, self._index
         if self._index is None:
             if self._loading is None and not self._too_large:
                 self._began_at = time.monotonic()
@@ -147,28 +163,18 @@ class Keeper:
             await asyncio.wait({task}, timeout=left_s)
 
     async def _load(self, reading: Reading) -> None:
-        """Make the index from the rows."""
-        trail, after = self.memory.follow(wide=True), ""
+        """Make the index from the rows, or mend the one that there was."""
+        trail, former, self._former = self.memory.follow(wide=True), self._former, None
         began = time.monotonic()
         try:
             settings = await self._settings(reading)
-            index = Index(Analyzer(settings.language))
-            while True:
-                mark = self.memory.mark()
-                async with reading() as snapshot:
-                    rows = await snapshot.fetch(NEXT_WARES, after, CHUNK, into=WareRow)
-                self.keep(((row.product_id, row.document) for row in rows), mark=mark)
-                await self._put(index, rows, settings)
-                if len(rows) < CHUNK:
-                    break
-                after = rows[-1].product_id
-                if index.recent > max(PACKED_EVERY, len(index) // 2):
-                    index = await asyncio.to_thread(index.packed)
-                    if self._is_too_large(index):
-                        return
-            index = await asyncio.to_thread(index.packed)
-            index.analyzer.forget()
-            if not trail.broken and not self._is_too_large(index):
+            if former is not None and self._is_of(former, settings):
+                index = await self._mended(former, reading, settings)
+            else:
+                index = await self._made(reading, settings)
+            if trail.broken:
+                self._former = index
+            elif not self._is_too_large(index):
                 self._take(index, settings)
                 self._trail, trail = trail, self._trail
                 took_s = round(time.monotonic() - began, 2)
@@ -180,6 +186,54 @@ class Keeper:
         finally:
             self.memory.unfollow(trail)
             self._loading = None
+
+    async def _made(self, reading: Reading, settings: Searched) -> Index:
+        """An index of all rows; of some where it would be too large."""
+        index, after = Index(Analyzer(settings.language)), ""
+        while True:
+            mark = self.memory.mark()
+            async with reading() as snapshot:
+                rows = await snapshot.fetch(NEXT_WARES, after, CHUNK, into=WareRow)
+            self.keep(((row.product_id, row.document) for row in rows), mark=mark)
+            await self._put(index, rows, settings)
+            if len(rows) < CHUNK:
+                break
+            after = rows[-1].product_id
+            if index.recent > max(PACKED_EVERY, len(index) // 2):
+                index = await asyncio.to_thread(index.packed)
+                if self._is_too_large(index):
+                    return index
+        index = await asyncio.to_thread(index.packed)
+        index.analyzer.forget()
+        return index
+
+    async def _mended(self, index: Index, reading: Reading, settings: Searched) -> Index:
+        """An index that was, with what differs now: a connection that was lost costs a look at
+        each row, not reading each anew.
+        """
+        prints: dict[str, int] = {}
+        after = ""
+        while True:
+            async with reading() as snapshot:
+                some = await snapshot.fetch(NEXT_PRINTS, after, PRINTS_AT_ONCE, into=Print)
+            prints.update((one.product_id, one.print) for one in some)
+            if len(some) < PRINTS_AT_ONCE:
+                break
+            after = some[-1].product_id
+        differing = sorted(index.differing(prints))
+        for first in range(0, len(differing), CHUNK):
+            keys = differing[first : first + CHUNK]
+            async with reading() as snapshot:
+                rows = await snapshot.fetch(THESE_WARES, keys, into=WareRow)
+            await self._put(index, rows, settings)
+            for gone in set(keys) - {row.product_id for row in rows}:
+                index.remove(gone)
+        return await asyncio.to_thread(index.packed) if index.wants_packing else index
+
+    def _is_of(self, index: Index, settings: Searched) -> bool:
+        """Whether an index was made under these settings."""
+        made = self.settings
+        return (index.analyzer.language, made.brands) == (settings.language, settings.brands)
 
     def _take(self, index: Index, settings: Searched) -> None:
         self._index, self.settings = index, settings
@@ -215,10 +269,7 @@ class Keeper:
                 if SEARCH_SETTINGS in trail.keys:
                     trail.keys.discard(SEARCH_SETTINGS)
                     settings = await self._settings(reading)
-                    if (settings.language, settings.brands) != (
-                        index.analyzer.language,
-                        self.settings.brands,
-                    ):
+                    if not self._is_of(index, settings):
                         trail.broken = True
                         return
                     self._take(index, settings)

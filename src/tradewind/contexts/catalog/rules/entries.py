@@ -83,6 +83,7 @@ class Ware(Struct, frozen=True):
     category: str | None = None
     attributes: Mapping[str, AttributeValue] = NOTHING
     variants: tuple[WareVariant, ...] = ()
+    print: int = 0  # differs where anything does
 
 
 class Entry(Struct, frozen=True):
@@ -99,6 +100,7 @@ class Entry(Struct, frozen=True):
     prices: Mapping[str, int]  # the lowest of each currency, in ten-thousandths
     worth: int  # the factor of its score
     title: bytes  # how it is sorted
+    print: int
 
 
 _variants = msgspec.json.Decoder(Sold).decode
@@ -156,6 +158,7 @@ def bare_entry(ware: Ware, brands: Sequence[str] = BRAND_NAMES) -> Entry:
         prices=prices,
         worth=worth_of(next(iter(prices.values()), 0)),
         title=key_of_title(ware.title),
+        print=ware.print,
     )
 
 

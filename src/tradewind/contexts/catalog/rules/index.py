@@ -6,7 +6,7 @@ steps, so that a product more or less in the shop moves no page. A product whose
 first, and where hardly any product has all the words, those that have the rarer half come last.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import log
 from typing import NamedTuple
 
@@ -113,6 +113,15 @@ class Index:
         analyzer = Analyzer(self.analyzer.language)  # its own: this may run in a thread
         found.written = spelling.packed(self.written, found.postings, analyzer)
         return found
+
+    def differing(self, prints: Mapping[str, int]) -> set[str]:
+        """Products that are not as they were, given what there is now: new, changed or gone."""
+        rows = self.rows
+        alive = np.flatnonzero(rows.column("alive"))
+        ids, known = rows.column("id")[alive].tolist(), rows.column("print")[alive].tolist()
+        here = {key.decode(): value for key, value in zip(ids, known, strict=True)}
+        changed = {key for key, value in prints.items() if here.get(key) != value}
+        return changed.union(here.keys() - prints.keys())
 
     # -- words, as `asking` wants them
 

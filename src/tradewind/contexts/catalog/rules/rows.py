@@ -28,6 +28,7 @@ KINDS: dict[str, Any] = {
     "category": np.int32,
     "brand": np.int32,
     "title": f"S{TITLE_BYTES}",
+    "print": np.int64,
 }
 ROOM_MIN = 64
 LATE_BYTES = 300
@@ -102,6 +103,7 @@ class Rows:
         columns["category"][place] = self.categories.number(entry.category)
         columns["brand"][place] = self.brands.number(entry.brand)
         columns["title"][place] = entry.title
+        columns["print"][place] = entry.print
         for currency, lowest in entry.prices.items():
             if currency not in self.prices:
                 self.prices[currency] = np.full(len(columns["id"]), NO_PRICE, np.int64)
