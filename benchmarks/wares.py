@@ -34,11 +34,12 @@ class Query(Struct, frozen=True):
 
     kind: str  # one_word, two_words, unfinished
     text: str
+    more: str = ""  # further parameters
 
     @property
     def target(self) -> str:
         """How it is asked."""
-        return f"/v1/search?q={quote_plus(self.text)}"
+        return f"/v1/search?q={quote_plus(self.text)}{self.more}"
 
 
 class Vocabulary:
