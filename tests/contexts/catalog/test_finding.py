@@ -11,11 +11,13 @@ import pytest
 import pytest_asyncio
 
 from tests.contexts.catalog.factories import variant
+from tests.contexts.catalog.test_hostile_inputs import cases
 from tests.contexts.catalog.test_memory import Process
 from tests.contexts.catalog.test_queries import HOSTILE
 from tradewind.contexts.catalog.handlers.availability import remember_availability
 from tradewind.contexts.catalog.queries import indexing
 from tradewind.contexts.catalog.queries.indexing import Keeper
+from tradewind.contexts.catalog.rules import entries
 from tradewind.contexts.catalog.rules.entries import Entry, Ware
 from tradewind.contexts.inventory.events import AvailabilityChanged
 from tradewind.testing.database import UnitRunner
@@ -400,12 +402,22 @@ async def test_an_index_whose_connection_was_lost_is_mended(
     await process.put("m-2", title="Changed", variants=[variant("m-2")])
     await process.put("m-4", title="Mended m-4", variants=[variant("m-4")])
     read: list[str] = []
-    entry_of = indexing.entries.entry_of
+    entry_of = entries.entry_of
 
     def noted(ware: Ware, *rest: Any) -> Entry:
         read.append(ware.external_id)
         return entry_of(ware, *rest)
 
-    monkeypatch.setattr(indexing.entries, "entry_of", noted)
+    monkeypatch.setattr(entries, "entry_of", noted)
     assert set(await ids(process, "mended")) == {"m-3", "m-4"}
     assert set(read) == {"m-2", "m-4"}
+
+
+async def test_naughty_strings_can_be_looked_for(process: Process) -> None:
+    """What cannot be told in an address is refused by name; all else finds something or nothing."""
+    for case in cases("naughty_strings"):
+        text = quote(case["s"].encode("utf-8", "replace").decode()[:150])
+        for target in (f"/v1/search?q={text}", f"/v1/search?filter[{text}]={text}&facets={text}"):
+            answer = await process.get(target)
+            assert answer.status in (200, 400), (answer.status, case)
+    assert await ids(process, "television") == ["tv"]

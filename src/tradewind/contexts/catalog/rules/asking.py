@@ -79,6 +79,9 @@ class Vocabulary(Protocol):
     def frequency(self, word: str) -> int:
         """How many products have a word, stemmed."""
 
+    def knows(self, word: str) -> bool:
+        """Whether a word stands anywhere as it is written."""
+
     def begins(self, beginning: str) -> bool:
         """Whether any word begins so."""
 
@@ -216,7 +219,6 @@ def groups_of(
                 break
     if analyzer.language == "english":
         groups = [group for group in groups if group.typed not in SMALL] or groups
-    groups = with_neighbours(groups, analyzer)
     stems = [group.ways[0].words[0] for group in groups]
     for first, behind, way in synonyms.of(stems, analyzer):
         for number in range(first, behind):
@@ -225,10 +227,14 @@ def groups_of(
     return tuple({group.typed: group for group in groups}.values())
 
 
-def with_neighbours(groups: list[Group], analyzer: Analyzer) -> list[Group]:
+def with_neighbours(
+    groups: tuple[Group, ...], analyzer: Analyzer, vocabulary: Vocabulary
+) -> list[Group]:
     """Two words beside each other may be one: `head phones`, `dv 6`."""
     found = list(groups)
     for number, (left, right) in enumerate(pairwise(groups)):
+        if not vocabulary.knows(left.typed + right.typed):
+            continue
         way = Way((analyzer.stem(left.typed + right.typed),), WHOLE)
         for at in (number, number + 1):
             if way not in found[at].ways:
@@ -243,7 +249,7 @@ def understood(asked: Asked, analyzer: Analyzer, vocabulary: Vocabulary) -> Aske
     for number, clause in enumerate(asked.clauses):
         last = asked.unfinished and number == len(asked.clauses) - 1
         groups = []
-        for place, group in enumerate(clause.groups):
+        for place, group in enumerate(with_neighbours(clause.groups, analyzer, vocabulary)):
             may_go_on = last and place == len(clause.groups) - 1
             groups.append(resolved(group, may_go_on, analyzer, vocabulary, corrections))
         clauses.append(clause._replace(groups=tuple(groups)))

@@ -142,6 +142,10 @@ class Index:
             known = self._frequencies[word] = len(self.of(word)[0])
         return known
 
+    def knows(self, word: str) -> bool:
+        """Whether a word stands, or stood, anywhere as it is written."""
+        return self.written.knows(word)
+
     def begins(self, beginning: str) -> bool:
         """Whether any word begins so."""
         return self.written.begins(beginning)

@@ -74,6 +74,10 @@ class Written:
         late = sorted(word for word in self.recent if word.startswith(beginning))
         return list(dict.fromkeys([*words, *late[:count_max]]))
 
+    def knows(self, word: str) -> bool:
+        """Whether this is one of them; some may be gone."""
+        return word in self.recent or self.words.find(word) >= 0
+
     def begins(self, beginning: str) -> bool:
         """Whether any word begins so."""
         first, last = self.words.begun(beginning)
