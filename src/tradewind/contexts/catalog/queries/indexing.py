@@ -221,6 +221,8 @@ class Keeper:
                 break
             after = some[-1].product_id
         differing = sorted(index.differing(prints))
+        if len(differing) > max(FOLLOWED_MIN, FOLLOWED_SHARE * len(index)):
+            return await self._made(reading, settings)
         for first in range(0, len(differing), CHUNK):
             keys = differing[first : first + CHUNK]
             async with reading() as snapshot:
