@@ -199,7 +199,7 @@ class Keeper:
             if len(rows) < CHUNK:
                 break
             after = rows[-1].product_id
-            if index.recent > max(PACKED_EVERY, len(index) // 2):
+            if index.recent > max(PACKED_EVERY, len(index) // 4):
                 index = await asyncio.to_thread(index.packed)
                 if self._is_too_large(index):
                     return index
