@@ -199,6 +199,11 @@ async def test_a_cursor_of_the_rows_goes_on_in_the_rows(process: Process) -> Non
 CHANGES: dict[str, tuple[dict[str, Any], str, dict[str, str]]] = {
     "a title": ({"title": "Zebra"}, "zebra", {}),
     "a price": ({"title": "Zebra", "variants": [variant("Z-1", "77")]}, "zebra", {"p": "70..80"}),
+    "a flag of a variant": (
+        {"title": "Zebra", "variants": [variant("Z-1") | {"attributes": {"striped": True}}]},
+        "",
+        {"striped": "true"},
+    ),
     "a colour": ({"title": "Zebra", "attributes": {"colour": "teal"}}, "", {"colour": "teal"}),
 }
 
@@ -209,6 +214,9 @@ async def test_a_change_is_found_at_once(process: Process, what: str) -> None:
     fields, text, filters = CHANGES[what]
     asked = {f"filter[{'price' if name == 'p' else name}]": v for name, v in filters.items()}
     assert "zebra" not in await ids(process, text, **asked)
+    if what == "a flag of a variant":  # of which no word says anything
+        await process.put("zebra", title="Zebra", variants=[variant("Z-1")])
+        assert "zebra" not in await ids(process, text, **asked)
     fields = {"variants": [variant("Z-1")], **fields}
     assert (await process.put("zebra", **fields)).status in (200, 201)
     try:
