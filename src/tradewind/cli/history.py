@@ -4,18 +4,24 @@ Both are clients of the public API and of nothing else: what they do, any progra
 """
 
 import asyncio
+import json
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
 from tradewind.cli.address import api_url, read_key
+from tradewind.cli.refusals import settings_in_force
+
+if TYPE_CHECKING:
+    from tradewind.samples.history import Plan
 
 Result = TypeVar("Result")
 
 CONCURRENCY = 32
+ONLINE_RETAIL = "online-retail"
 EXIT_BROKEN = 1
 EXIT_CANNOT_RUN = 2
 EXIT_INTERRUPTED = 130
@@ -30,12 +36,22 @@ KeyFile = Annotated[
 
 
 def import_products(
-    file: Annotated[
-        Path,
+    source: Annotated[
+        str,
         typer.Argument(
-            exists=True, dir_okay=False, help="Products, one JSON object a line; may end in .gz."
+            metavar="FILE | online-retail",
+            help="Products, one JSON object a line, may end in .gz; or the word `online-retail`.",
         ),
     ],
+    book: Annotated[
+        Path | None,
+        typer.Argument(
+            exists=True,
+            dir_okay=False,
+            metavar="BOOK",
+            help="After `online-retail`: the order book; default: the one in TRADEWIND_DATA.",
+        ),
+    ] = None,
     url: Url = "",
     key_file: KeyFile = None,
 ) -> None:
@@ -45,75 +61,128 @@ def import_products(
     that cannot be taken is rejected alone; the report says which and why. Importing a file again
     does no harm. Exit code: 0 all lines taken, 1 some rejected, 2 it could not run.
 
+    With `online-retail` the products are made of the codes in an order book, with as much opening
+    stock as its whole history needs: then it can be replayed. Do it once, before the replay: it
+    counts the shelves.
+
     **Examples**
 
         tradewind import products.ndjson
 
         tradewind import products.ndjson.gz --url https://shop.example --key-file shop.key
-    """
-    from tradewind.samples.terminal import import_file, print_import_report
 
-    report = run(import_file(file, api_url(url), read_key(key_file)))
+        tradewind import online-retail online_retail.csv.gz
+    """
+    from tradewind.samples.terminal import import_book, import_file, print_import_report
+
+    if source == ONLINE_RETAIL:
+        file = book or book_of_the_data_set()
+        report = run(import_book(plan_of(file), file.name, api_url(url), read_key(key_file)))
+    else:
+        if book is not None:
+            fail(f"Name one file of products, or {ONLINE_RETAIL} and an order book.")
+        report = run(import_file(existing(source), api_url(url), read_key(key_file)))
     print_import_report(report)
     if report["rejected"]:
         raise typer.Exit(EXIT_BROKEN)
 
 
 def replay(
-    file: Annotated[
-        Path | None,
-        typer.Option(
-            exists=True,
-            dir_okay=False,
-            help="An order book in the columns of Online Retail; default: the sample shop's.",
+    book: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="BOOK | online-retail",
+            help="An order book in the columns of Online Retail; `online-retail`: the one in "
+            "TRADEWIND_DATA; default: the sample shop's.",
         ),
     ] = None,
+    *,
     products: Annotated[
         Path | None,
         typer.Option(
             exists=True,
             dir_okay=False,
-            help="The products that are on sale, as imported; default: the sample shop's.",
+            help="The products that are on sale, as imported, where they are not those of the "
+            "book itself.",
         ),
     ] = None,
     concurrency: Annotated[
-        int, typer.Option(min=1, max=512, help="Orders under way at once.")
+        int, typer.Option(min=1, max=512, help="Actions under way at once.")
     ] = CONCURRENCY,
+    report: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Write the reconciliation here, as JSON.")
+    ] = None,
     url: Url = "",
     key_file: KeyFile = None,
 ) -> None:
-    """Replay 90 days of a real shop's orders, then account for every line.
+    """Replay a real shop's orders, then account for every line.
 
-    Each old invoice goes through POST /v1/orders with its own prices and time (scope
-    orders:import); cancellations become cancelled orders or refunds. Products must be there
-    already: `tradewind up` loads the sample shop's.
+    Each old invoice goes through the public API with its own prices and times (scope
+    orders:import): orders, shipments, cancellations, returns, credit notes, stock movements.
+    Products must be there already: `tradewind up` loads the sample shop's, and `tradewind import
+    online-retail` those of a whole order book.
 
-    Interrupt it or restart the server as you like and run it again: every order is placed once.
-    The tables at the end say where each line of the source went and compare orders, money and
-    ledger with what the platform reports. Exit code: 0 all equal, 1 something differs, 2 it could
-    not run.
+    Interrupt it or restart the server as you like and run it again: everything is done once. The
+    tables at the end say where each line of the source went and compare it with the totals beside
+    the book, if there are any, and with what the platform reports. Exit code: 0 all equal, 1
+    something differs, 2 it could not run.
 
     **Examples**
 
         tradewind replay
 
-        tradewind replay --concurrency 64 --file online_retail.csv.gz
+        tradewind replay online_retail.csv.gz --concurrency 64 --report report.json
     """
     from tradewind.samples import files, history
-    from tradewind.samples.terminal import print_reconciliation, replay_and_reconcile
+    from tradewind.samples.reconcile import read_totals
+    from tradewind.samples.terminal import Book, print_reconciliation, replay_and_reconcile
 
     address, key = api_url(url), read_key(key_file)
-    try:
-        plan = history.make_plan(
-            history.read_lines(file or files.ORDER_LINES),
-            skus=files.skus(products or files.PRODUCTS),
-        )
-    except history.HistoryError as error:
-        fail(str(error))
-    result = run(replay_and_reconcile(plan, address, key, concurrency=concurrency))
+    if book is None:
+        stock = files.stock(products or files.PRODUCTS)
+        replayed = Book(plan_of(files.ORDER_LINES, frozenset(stock)), stock, None)
+    else:
+        file = book_of_the_data_set() if book == ONLINE_RETAIL else existing(book)
+        stock = files.stock(products) if products else {}
+        plan = plan_of(file, frozenset(stock) if products else None)
+        opening = stock if products else history.opening_stock(plan)
+        replayed = Book(plan, opening, read_totals(file))
+    result = run(replay_and_reconcile(replayed, address, key, concurrency=concurrency))
     print_reconciliation(result)
+    if report is not None:
+        report.write_text(json.dumps(result.document(), indent=1) + "\n", encoding="utf-8")
     if not result.agrees:
         raise typer.Exit(EXIT_BROKEN)
+
+
+def plan_of(file: Path, skus: frozenset[str] | None = None) -> "Plan":
+    """The plan for an order book."""
+    from tradewind.samples import history
+
+    try:
+        return history.make_plan(history.read_lines(file), skus=skus)
+    except history.HistoryError as error:
+        fail(str(error))
+
+
+def existing(name: str) -> Path:
+    """A file that is there."""
+    path = Path(name)
+    if not path.is_file():
+        fail(f"There is no file {name}.")
+    return path
+
+
+def book_of_the_data_set() -> Path:
+    """The one order book in the folder of the data sets."""
+    folder = settings_in_force().data_folder / ONLINE_RETAIL
+    found = sorted(folder.glob("*.csv*"))
+    if len(found) != 1:
+        fail(
+            f"{folder} holds {len(found)} order books (*.csv, *.csv.gz), not one. Name the file, "
+            "or set TRADEWIND_DATA to the folder of the data sets."
+        )
+    return found[0]
 
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:

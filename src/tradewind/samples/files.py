@@ -28,14 +28,16 @@ def product_lines(path: Path = PRODUCTS) -> Iterator[bytes]:
         yield from file
 
 
-def skus(path: Path = PRODUCTS) -> frozenset[str]:
-    """Every sku of a file of products, in capitals: skus are compared without letter case."""
-    return frozenset(
-        variant["sku"].upper()
+def stock(path: Path = PRODUCTS) -> dict[str, int]:
+    """The opening stock of every sku of a file of products, by the sku in capitals: skus are
+    compared without letter case.
+    """
+    return {
+        variant["sku"].upper(): variant.get("on_hand") or 0
         for line in product_lines(path)
         if line.strip()
         for variant in json.loads(line)["variants"]
-    )
+    }
 
 
 def extract() -> dict[str, Any]:
