@@ -18,6 +18,8 @@ SHIFTS = tuple(range(120, -1, -10))
 LOW_62 = (1 << 62) - 1
 
 PREFIXES = {
+    "chg": "change of a cart",
+    "crt": "cart",
     "cus": "customer",
     "ctc": "contact (one e-mail address)",
     "evt": "event",

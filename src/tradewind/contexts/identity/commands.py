@@ -7,6 +7,8 @@ from typing import Literal, get_args
 from tradewind.kernel.messages import Command
 
 Scope = Literal[
+    "carts:read",
+    "carts:write",
     "catalog:write",
     "events:read",
     "events:write",

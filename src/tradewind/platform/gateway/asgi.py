@@ -272,7 +272,7 @@ class Application:
             endpoint.permit(None, None)
         if self._limits is not None:
             self._limit(endpoint.route.limit, request, extra)
-        parameter = endpoint.order_parameter
+        parameter = endpoint.held_parameter
         endpoint.permit(request.credential, params[parameter] if parameter else None)
         raw = b""
         if endpoint.reads_body:
@@ -363,8 +363,11 @@ class Application:
         """Count the request, tell the caller where he stands, and stop him where he is over."""
         assert self._limits is not None
         credential = request.credential
-        caller = request.client if credential is None else credential.id
-        verdict = self._limits.take(name, caller, keyed=credential is not None)
+        if credential is None or credential.cart_id is not None:
+            # A cart costs its holder nothing: many of them must not be many budgets.
+            verdict = self._limits.take(name, request.client, keyed=False)
+        else:
+            verdict = self._limits.take(name, credential.id, keyed=True)
         extra += limit_headers(name, verdict)
         if not verdict.allowed:
             raise over(verdict)

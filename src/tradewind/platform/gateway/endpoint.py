@@ -15,7 +15,14 @@ from tradewind.platform.gateway.problems import (
     UnsupportedMediaType,
     render_problem,
 )
-from tradewind.platform.gateway.routing import Anyone, Keyed, OrderHolder, Route, Scope
+from tradewind.platform.gateway.routing import (
+    Anyone,
+    CartHolder,
+    Keyed,
+    OrderHolder,
+    Route,
+    Scope,
+)
 from tradewind.platform.gateway.validation import Body, lenient_structs
 from tradewind.platform.security.authentication import Credential
 from tradewind.platform.telemetry import metrics
@@ -73,8 +80,8 @@ class Endpoint:
             self._counts[status] = found
         return found
 
-    def permit(self, credential: Credential | None, order_id: str | None) -> None:
-        """Raise unless this caller may use the route; `order_id` is that of the path, if any."""
+    def permit(self, credential: Credential | None, resource: str | None) -> None:
+        """Raise unless this caller may use the route; `resource` is what the path names, if any."""
         permission = self.route.permission
         if isinstance(permission, Anyone):
             return
@@ -85,10 +92,12 @@ class Endpoint:
                 raise Forbidden(
                     f"This needs the scope {permission.name}.", required_scope=permission.name
                 )
-        elif isinstance(permission, OrderHolder):
-            holds = credential.order_id is not None and credential.order_id == order_id
+        else:
+            is_order = isinstance(permission, OrderHolder)
+            held = credential.order_id if is_order else credential.cart_id
+            holds = held is not None and held == resource
             if not holds and not credential.may(permission.scope):
-                # Whether the order exists is nobody's business but its holder's.
+                # Whether it exists is nobody's business but its holder's.
                 raise NotFound
 
     @property
@@ -97,10 +106,10 @@ class Endpoint:
         return self.body is not None and self.body.may_be_empty
 
     @property
-    def order_parameter(self) -> str | None:
-        """The path parameter that names the order a token must open."""
+    def held_parameter(self) -> str | None:
+        """The path parameter that names the order or cart a token must open."""
         permission = self.route.permission
-        return permission.parameter if isinstance(permission, OrderHolder) else None
+        return permission.parameter if isinstance(permission, OrderHolder | CartHolder) else None
 
     def check_media_type(self, content_type: bytes | None, encoding: bytes | None) -> None:
         """Raise `UnsupportedMediaType` unless the route reads such a body; none given is fine."""

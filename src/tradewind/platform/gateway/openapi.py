@@ -13,7 +13,14 @@ from tradewind.platform.gateway.endpoint import Endpoint
 from tradewind.platform.gateway.examples import example_of
 from tradewind.platform.gateway.idempotency import KEY_CHARACTERS_MAX
 from tradewind.platform.gateway.paths import PARAMETER
-from tradewind.platform.gateway.routing import Anyone, Keyed, OrderHolder, Route, Scope
+from tradewind.platform.gateway.routing import (
+    Anyone,
+    CartHolder,
+    Keyed,
+    OrderHolder,
+    Route,
+    Scope,
+)
 from tradewind.platform.gateway.system_paths import system_paths
 
 REF = "#/components/schemas/{name}"
@@ -26,7 +33,7 @@ Money is `{"amount": "12.75", "currency": "GBP"}`, a decimal text. Times are RFC
 Lists are `{"items": [...], "next": "CURSOR"}`: pass `next` as `cursor`; `null` is the end.
 
 Send `Authorization: Bearer KEY` with an API key. The answer to a placed order has an \
-`order_token`, which opens that order in the same way.
+`order_token`, which opens that order in the same way, and that to a new cart a `cart_token`.
 
 A request with an `Idempotency-Key` may be repeated as often as needed: it takes effect once, and \
 the first answer comes again, to the byte, with `Idempotent-Replayed: true`."""
@@ -97,7 +104,7 @@ def openapi_document(endpoints: Sequence[Endpoint], version: str) -> dict[str, A
                 "bearer": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "An API key (`tw_live_...`), or the token of one order.",
+                    "description": "An API key (`tw_live_...`), or the token of one order or cart.",
                 }
             },
         },
@@ -255,7 +262,7 @@ def refusals_of(route: Route) -> list[type[Problem]]:
     found: list[type[Problem]] = [*route.problems]
     if isinstance(route.permission, Scope):
         found += [ours.Unauthenticated, ours.Forbidden]
-    elif isinstance(route.permission, OrderHolder):
+    elif isinstance(route.permission, OrderHolder | CartHolder):
         found += [ours.Unauthenticated, ours.NotFound]
     else:
         found.append(ours.Unauthenticated)
@@ -320,4 +327,5 @@ def security_of(route: Route) -> list[dict[str, list[str]]]:
         return [{}, {"bearer": []}]
     if isinstance(route.permission, Scope):
         return [{"bearer": [route.permission.name]}]
-    return [{"bearer": [route.permission.scope]}, {"bearer": ["(order token)"]}]
+    kind = "cart" if isinstance(route.permission, CartHolder) else "order"
+    return [{"bearer": [route.permission.scope]}, {"bearer": [f"({kind} token)"]}]

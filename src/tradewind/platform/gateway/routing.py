@@ -34,7 +34,14 @@ class OrderHolder(Struct, frozen=True):
     scope: str
 
 
-Permission = Anyone | Scope | OrderHolder
+class CartHolder(Struct, frozen=True):
+    """Needs the cart token of the cart in the path parameter, or the scope. Others get 404."""
+
+    parameter: str
+    scope: str
+
+
+Permission = Anyone | Scope | OrderHolder | CartHolder
 
 
 class Keyed(Enum):

@@ -1,4 +1,4 @@
-"""Who a caller is: API keys, checked against the database once and then from memory; order tokens.
+"""Who a caller is: API keys, checked against the database once and then from memory; tokens.
 
 Invariants: a revoked or expired key is refused in every process within `FRESH_S`; a caller with
 broken credentials is never anyone; the memory holds digests of keys, not keys.
@@ -16,7 +16,13 @@ from msgspec import Struct
 
 from tradewind.kernel.ids import is_id
 from tradewind.kernel.problems import Problem
-from tradewind.platform.security.secrets import API_KEY, ID_CHARACTERS, ORDER_TOKEN, Secrets
+from tradewind.platform.security.secrets import (
+    API_KEY,
+    CART_TOKEN,
+    ID_CHARACTERS,
+    ORDER_TOKEN,
+    Secrets,
+)
 
 # After a revocation commits, a process may honour the key for at most this long.
 FRESH_S = 1.0
@@ -37,9 +43,10 @@ LONGEST = len(API_KEY) + ID_CHARACTERS + 1 + 64
 class Credential(Struct, frozen=True):
     """Who is calling, and what they may do."""
 
-    id: str  # "key_..." of an API key; "ord_..." of an order token's order
+    id: str  # "key_..." of an API key; of a token: the id of the order or cart that it opens
     scopes: frozenset[str] = frozenset()
     order_id: str | None = None  # the one order that the holder of an order token may see
+    cart_id: str | None = None  # the one cart that the holder of a cart token may use
 
     def may(self, scope: str) -> bool:
         """Whether this caller holds `scope`."""
@@ -145,6 +152,9 @@ class Authenticator:
         if bearer.startswith(ORDER_TOKEN):
             order_id = self._secrets.order_of_token(bearer)
             return None if order_id is None else Credential(order_id, order_id=order_id)
+        if bearer.startswith(CART_TOKEN):
+            cart_id = self._secrets.cart_of_token(bearer)
+            return None if cart_id is None else Credential(cart_id, cart_id=cart_id)
         key_id = key_id_of_bearer(bearer)
         if key_id is None:
             return None

@@ -30,6 +30,7 @@ KEY_FILE = "server.key"
 # at 24 bytes, so a token has one spelling only.
 MAC_BYTES = 24
 ORDER_TOKEN = "ot_"
+CART_TOKEN = "ct_"
 ID_CHARACTERS = 26
 API_KEY = "tw_live_"
 
@@ -73,22 +74,34 @@ class Secrets:
 
     def order_token(self, order_id: str) -> str:
         """The token whose holder may read this order. The same each time, under the same master."""
-        assert is_id(order_id, "ord"), order_id
-        mac = order_mac(self.purpose_key("order token"), order_id)
-        return f"{ORDER_TOKEN}{order_id[4:]}_{mac.decode()}"
+        return self._token(ORDER_TOKEN, "order token", order_id, "ord")
 
     def order_of_token(self, token: str) -> str | None:
         """The id of the order that `token` opens; None for a forged or broken one."""
-        part, _, claimed = token.removeprefix(ORDER_TOKEN).partition("_")
-        order_id = f"ord_{part}"
-        if not token.startswith(ORDER_TOKEN) or not is_id(order_id, "ord"):
+        return self._opened(token, ORDER_TOKEN, "order token", "ord")
+
+    def cart_token(self, cart_id: str) -> str:
+        """The token whose holder may read, change and check out this cart. The same each time."""
+        return self._token(CART_TOKEN, "cart token", cart_id, "crt")
+
+    def cart_of_token(self, token: str) -> str | None:
+        """The id of the cart that `token` opens; None for a forged or broken one."""
+        return self._opened(token, CART_TOKEN, "cart token", "crt")
+
+    def _token(self, kind: str, purpose: str, resource: str, prefix: str) -> str:
+        assert is_id(resource, prefix), resource
+        mac = mac_of(self.purpose_key(purpose), resource)
+        return f"{kind}{resource[4:]}_{mac.decode()}"
+
+    def _opened(self, token: str, kind: str, purpose: str, prefix: str) -> str | None:
+        part, _, claimed = token.removeprefix(kind).partition("_")
+        resource = f"{prefix}_{part}"
+        if not token.startswith(kind) or not is_id(resource, prefix):
             return None
         mac = claimed.encode("utf-8", "surrogatepass")
         for key_id in self.key_ids:
-            if hmac.compare_digest(
-                order_mac(self.purpose_key("order token", key_id), order_id), mac
-            ):
-                return order_id
+            if hmac.compare_digest(mac_of(self.purpose_key(purpose, key_id), resource), mac):
+                return resource
         return None
 
     def api_key(self, key_id: str) -> str:
@@ -102,9 +115,9 @@ class Secrets:
         return f"{API_KEY}{key_id[4:]}_{base64.urlsafe_b64encode(secret).rstrip(b'=').decode()}"
 
 
-def order_mac(key: bytes, order_id: str) -> bytes:
-    """The message authentication code of an order's id, in base64."""
-    return base64.urlsafe_b64encode(hmac.digest(key, order_id.encode(), "sha256")[:MAC_BYTES])
+def mac_of(key: bytes, resource: str) -> bytes:
+    """The message authentication code of an id, in base64."""
+    return base64.urlsafe_b64encode(hmac.digest(key, resource.encode(), "sha256")[:MAC_BYTES])
 
 
 @lru_cache(maxsize=256)
