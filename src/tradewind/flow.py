@@ -14,6 +14,7 @@ from tradewind.contexts.catalog.events import ProductChanged
 from tradewind.contexts.fraud.events import PaymentBlocked, PaymentCleared, PaymentHeld
 from tradewind.contexts.inventory.events import (
     AvailabilityChanged,
+    HoldEnded,
     StockAdjusted,
     StockAllocated,
     StockCounted,
@@ -21,10 +22,14 @@ from tradewind.contexts.inventory.events import (
     StockRefused,
     StockReleased,
     StockReserved,
+    UnitsHeld,
 )
+from tradewind.contexts.inventory.rules import HoldDue
 from tradewind.contexts.notifications.events import MessageFailed, MessageSent
 from tradewind.contexts.orders.events import (
+    CartAbandoned,
     CreditNoteIssued,
+    HoldAsked,
     InvoiceIssued,
     OrderCancelled,
     OrderConfirmed,
@@ -88,7 +93,7 @@ FLOW: tuple[Step, ...] = (
     Step(
         hears=OrderPlaced,
         who="inventory.stock",
-        says=(StockReserved, StockRefused, AvailabilityChanged),
+        says=(StockReserved, StockRefused, HoldEnded, AvailabilityChanged),
         within="decide_within_s",
         otherwise="the order is rejected (decide_expired), its stock released",
     ),
@@ -243,6 +248,34 @@ FLOW: tuple[Step, ...] = (
         keeps="whether a cancellation is settled",
     ),
     Step(hears=RefundRefused, who="orders.decisions", says=(ReturnNotRefunded,)),
+    # -- carts
+    Step(
+        hears=Asked("POST /v1/carts/{cart_id}/checkout"),
+        who="orders.check_out",
+        says=(OrderPlaced,),
+        otherwise="422 or 409: the cart is open again",
+    ),
+    Step(
+        hears=Asked("POST /v1/carts, and every change of a cart"),
+        who="orders.change",
+        says=(HoldAsked,),
+        within="cart_hold_minutes",
+        otherwise="HoldDue: the units are free again",
+    ),
+    Step(
+        hears=HoldAsked,
+        who="inventory.stock",
+        says=(UnitsHeld, HoldEnded, AvailabilityChanged),
+    ),
+    Step(hears=HoldDue, who="inventory.stock", says=(HoldEnded, AvailabilityChanged)),
+    Step(hears=UnitsHeld, who="orders.holds", keeps="whether the units of a cart are kept"),
+    Step(
+        hears=Asked("every 30 s: carts that nobody touches"),
+        who="orders.carts",
+        says=(CartAbandoned,),
+        within="cart_abandoned_hours",
+        otherwise="after cart_expires_days the cart ends",
+    ),
     # -- what the shop sells
     Step(hears=ProductChanged, who="orders.offers", keeps="the copy of prices and titles"),
     Step(

@@ -416,4 +416,28 @@ DAMAGES = (
         breaks=("no event lies in the dead letters",),
         id="inventory.stock ord_confirmed",
     ),
+    Damage(
+        about="a hold that no event tells of",
+        sql="UPDATE inventory.holds SET status = 'held', version = 1",
+        breaks=("a hold is what its events say and ends in time",),
+        id="crt_a",
+    ),
+    Damage(
+        about="a cart that was sold twice",
+        sql="INSERT INTO orders.checkouts (order_id, cart_id) VALUES ('ord_held', 'crt_a')",
+        breaks=("a cart became one order at most",),
+        id="crt_a",
+    ),
+    Damage(
+        about="a cart that points to the order of another",
+        sql="UPDATE orders.carts SET order_id = 'ord_held' WHERE cart_id = 'crt_b'",
+        breaks=("a cart became one order at most",),
+        id="crt_b",
+    ),
+    Damage(
+        about="a checkout without its order",
+        sql="INSERT INTO orders.checkouts (order_id, cart_id) VALUES ('ord_lost', 'crt_lost')",
+        breaks=("a cart became one order at most",),
+        id="crt_lost",
+    ),
 )

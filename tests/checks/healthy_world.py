@@ -34,6 +34,15 @@ VALUES ('ord_confirmed', '{mug,MUG}', '{Mug,Mug}', '{1,1}', '{25000,25000}', '{2
        ('ord_returned', '{MUG}', '{Mug}', '{3}', '{25000}', '{750}'),
        ('ord_held', '{MUG}', '{Mug}', '{1}', '{25000}', '{250}');
 
+INSERT INTO orders.carts
+       (cart_id, version, currency, person, order_id, lines_made, created_at, touched_at, look_at,
+        numbers, skus, titles, quantities, prices_then, prices_shown)
+VALUES ('crt_a', 3, 'GBP', 'prs_a', 'ord_confirmed', 1, now(), now(), now(), '{1}', '{mug}',
+        '{Mug}', '{2}', '{25000}', '{25000}'),
+       ('crt_b', 1, 'GBP', NULL, NULL, 0, now(), now(), now(), '{}', '{}', '{}', '{}', '{}', '{}');
+INSERT INTO orders.checkouts (order_id, cart_id)
+VALUES ('ord_confirmed', 'crt_a');
+
 INSERT INTO orders.idempotency_keys (digest, fingerprint, resource)
 VALUES (decode(md5('1'), 'hex'), '\\x00', 'ord_confirmed'),
        (decode(md5('2'), 'hex'), '\\x00', 'ord_rejected');
@@ -88,6 +97,9 @@ VALUES ('ord_confirmed', 'allocated', 2, '{MUG}', '{2}', NULL, NULL, now(), now(
        ('ord_cancelled', 'released', 3, '{MUG}', '{1}', NULL, 'cancelled', now(), now()),
        ('ord_returned', 'fulfilled', 3, '{MUG}', '{3}', NULL, NULL, now(), now()),
        ('ord_held', 'reserved', 1, '{MUG}', '{1}', '{main}', NULL, now(), now());
+INSERT INTO inventory.holds
+       (cart_id, asked, version, status, expires_at, sku_keys, quantities, locations)
+VALUES ('crt_a', 3, 0, 'ended', now(), '{}', '{}', '{}');
 """
 
 MONEY = """

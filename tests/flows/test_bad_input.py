@@ -284,8 +284,11 @@ async def test_another_kind_of_body(shop: WatchedShop, kind: str) -> None:
 
 async def test_another_method(shop: WatchedShop) -> None:
     """405 with what is allowed; what is no method of HTTP is no HTTP."""
+    taken = {(address_of(route), route.method) for route in ROUTES}
     for path in {address_of(route) for route in ROUTES}:
         for method in ("PATCH", "TRACE", "PROPFIND"):
+            if (path, method) in taken:
+                continue
             reply = check_harmless(await shop.admin(method, path), (method, path))
             assert reply.status == 405, (method, path, reply.raw)
             assert reply.headers["Allow"]

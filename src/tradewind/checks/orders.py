@@ -125,6 +125,34 @@ async def an_order_and_its_payment_are_about_the_same_money(evidence: Evidence) 
     return await evidence.prove("orders", PAYMENT)
 
 
+# A held order had been accepted, whatever the review said of it later. A cart that ended long ago
+# is gone, its orders are not.
+CARTS = """
+    SELECT coalesce(k.cart_id, c.cart_id) AS id,
+           coalesce(k.orders = k.known AND k.living <= 1, true)
+           AND (c.cart_id IS NULL OR k.cart_id IS NULL AND c.order_id IS NULL
+                OR c.order_id = ANY (k.ids) AND c.order_id = coalesce(k.alive, c.order_id)) AS ok,
+           'cart points to ' || coalesce(c.order_id, 'no order') || '; checked out '
+           || coalesce(k.orders, 0) || ' times, ' || coalesce(k.known, 0) || ' of them are orders, '
+           || coalesce(k.living, 0) || ' were not refused' || coalesce(': ' || k.alive, '')
+           AS detail
+      FROM orders.carts c
+      FULL JOIN (SELECT x.cart_id, count(*) AS orders, count(o.order_id) AS known,
+                        array_agg(x.order_id) AS ids,
+                        count(*) FILTER (WHERE o.status <> 'rejected'
+                                            OR o.review_before IS NOT NULL) AS living,
+                        min(x.order_id) FILTER (WHERE o.status <> 'rejected'
+                                                   OR o.review_before IS NOT NULL) AS alive
+                   FROM orders.checkouts x LEFT JOIN orders.orders o USING (order_id)
+                  GROUP BY x.cart_id) k USING (cart_id)
+"""
+
+
+async def a_cart_became_one_order_at_most(evidence: Evidence) -> Proof:
+    """Of all orders that were made of a cart at most one was not refused: the cart points to it."""
+    return await evidence.prove("carts", CARTS)
+
+
 MAILS = """
     SELECT o.order_id AS id, m.message_id IS NOT NULL AS ok,
            'was confirmed, and nobody was told' AS detail

@@ -31,6 +31,7 @@ STOCK: tuple[Invariant, ...] = (
     stock.nothing_is_promised_that_is_not_there,
     stock.a_reservation_is_made_once_and_ends_once,
     stock.reservations_are_what_their_events_say,
+    stock.a_hold_is_what_its_events_say_and_ends_in_time,
 )
 ORDERS: tuple[Invariant, ...] = (
     orders.a_confirmed_order_has_one_allocation_of_its_lines,
@@ -38,6 +39,7 @@ ORDERS: tuple[Invariant, ...] = (
     orders.no_order_is_open_past_its_deadline,
     orders.orders_are_what_their_events_say,
     orders.order_totals_are_the_sum_of_their_lines,
+    orders.a_cart_became_one_order_at_most,
     orders.an_order_and_its_payment_are_about_the_same_money,
     orders.whoever_gave_an_address_was_told_of_the_confirmation,
     orders.a_kept_answer_belongs_to_an_order,

@@ -1,5 +1,7 @@
 """Stock: what lies there, what is promised, and how both came about."""
 
+from datetime import timedelta
+
 from tradewind.checks.evidence import Evidence, Proof
 
 ON_HAND = """
@@ -25,20 +27,25 @@ RESERVED = """
            'reserved ' || coalesce(s.reserved::text, 'nothing') || ', reservations add up to '
            || coalesce(r.total, 0) AS detail
       FROM inventory.stock s
-      FULL JOIN (SELECT p.sku_key, p.location, sum(p.quantity) AS total
-                   FROM inventory.reservations o
-                  CROSS JOIN LATERAL unnest(
-                        o.sku_keys, o.quantities, coalesce(o.locations,
-                            array_fill('main'::text, ARRAY[cardinality(o.sku_keys)])))
-                        AS p (sku_key, quantity, location)
-                  WHERE o.status IN ('reserved', 'allocated')
-                  GROUP BY p.sku_key, p.location) r
+      FULL JOIN (SELECT a.sku_key, a.location, sum(a.quantity) AS total
+                   FROM (SELECT p.* FROM inventory.reservations o
+                          CROSS JOIN LATERAL unnest(
+                                o.sku_keys, o.quantities, coalesce(o.locations,
+                                    array_fill('main'::text, ARRAY[cardinality(o.sku_keys)])))
+                                AS p (sku_key, quantity, location)
+                          WHERE o.status IN ('reserved', 'allocated')
+                         UNION ALL
+                         SELECT p.* FROM inventory.holds h
+                          CROSS JOIN LATERAL unnest(h.sku_keys, h.quantities, h.locations)
+                                AS p (sku_key, quantity, location)
+                          WHERE h.status = 'held') a
+                  GROUP BY a.sku_key, a.location) r
      USING (sku_key, location)
 """
 
 
 async def units_reserved_are_the_sum_of_living_reservations(evidence: Evidence) -> Proof:
-    """Every promised unit is promised to an order, and every order's units are counted."""
+    """Every promised unit is promised to an order, or kept for a cart; all of those are counted."""
     return await evidence.prove("stock rows", RESERVED)
 
 
@@ -95,3 +102,27 @@ STATUS = """
 async def reservations_are_what_their_events_say(evidence: Evidence) -> Proof:
     """The row of a reservation and the last event about it tell the same story."""
     return await evidence.prove("reservations", STATUS)
+
+
+# A hold that ended is forgotten in time. $1: how long past its time one may be held.
+HOLDS = """
+    SELECT coalesce(h.cart_id, e.subject) AS id,
+           CASE WHEN h.cart_id IS NULL THEN e.type = 'inventory.hold_ended.v1'
+                WHEN e.subject IS NULL THEN h.version = 0 AND h.status = 'ended'
+                ELSE h.version = e.last
+                     AND (h.status = 'held') = (e.type = 'inventory.units_held.v1')
+                     AND (h.status = 'ended' OR h.expires_at > now() - $1::interval) END AS ok,
+           'hold is ' || coalesce(h.status || ' until ' || h.expires_at, 'missing')
+           || ' at version ' || coalesce(h.version, 0) || ', last event '
+           || coalesce(e.type, 'none') AS detail
+      FROM inventory.holds h
+      FULL JOIN (SELECT DISTINCT ON (subject) subject, type, sequence AS last
+                   FROM bus.log WHERE source = 'inventory' AND subject LIKE 'crt\\_%'
+                  ORDER BY subject, sequence DESC) e ON e.subject = h.cart_id
+"""
+HOLD_SLACK = timedelta(seconds=60)
+
+
+async def a_hold_is_what_its_events_say_and_ends_in_time(evidence: Evidence) -> Proof:
+    """Its row and the last event about it tell the same story; nothing is kept past its time."""
+    return await evidence.prove("holds", HOLDS, HOLD_SLACK)

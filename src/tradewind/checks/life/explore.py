@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from tradewind.checks.life.model import SKU, Life, Shelf, key_of, order_row, terms_of
+from tradewind.checks.life.model import NOW, SKU, Life, Shelf, key_of, order_row, terms_of
 from tradewind.checks.life.promises import broken_always, broken_at_rest, broken_shelf
 from tradewind.checks.life.steps import names, steps_of
 from tradewind.checks.life.units import Broken, Units
@@ -179,7 +179,7 @@ class Search:
                     kept = life.reservation
                     living = kept is not None and kept.status in ("reserved", "allocated")
                     shelf = Shelf(on_hand=2, reserved=int(living))
-                    requests = inventory_handlers.requests_in(event)  # type: ignore[arg-type]
+                    requests = inventory_handlers.requests_in(event, NOW)  # type: ignore[arg-type]
                     after, shelf_after = self.units.keep([life], shelf, requests)
                     again, same = after[0], shelf_after.reserved == shelf.reserved
                 else:
@@ -319,7 +319,7 @@ class Search:
             waiting = len(self.waiting(self.lives[number]))
             for count in {1, waiting} if waiting else ():
                 taken, events = self.units.take(self.lives[number], self.stream, count)
-                requests = [r for e in events for r in inventory_handlers.requests_in(e)]  # type: ignore[arg-type]
+                requests = [r for e in events for r in inventory_handlers.requests_in(e, NOW)]  # type: ignore[arg-type]
                 words = self.told_of(number, f"inventory hears {names(events)}")
                 found.append(self.kept([taken], shelf, requests, words))
         return found

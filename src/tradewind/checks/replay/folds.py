@@ -237,6 +237,18 @@ def postings(facts: Sequence[Fact]) -> Row | None:
     return {"postings": rows} if rows else None
 
 
+def held(facts: Sequence[Fact]) -> Row | None:
+    """What is kept for a cart: `parts` are its units by sku and location."""
+    own = [fact for fact in facts if fact.name in ("units_held", "hold_ended")]
+    if not own or own[-1].name == "hold_ended":
+        return None
+    parts: dict[tuple[str, str], int] = {}
+    for taken in own[-1].data["taken"]:
+        key = taken["sku"], taken["location"]
+        parts[key] = parts.get(key, 0) + taken["quantity"]
+    return {"status": "reserved", "parts": parts}
+
+
 def shelves(facts: Sequence[Fact]) -> dict[tuple[str, str], int]:
     """What lies where, of one sku: as the last count or movement of each location left it."""
     return {

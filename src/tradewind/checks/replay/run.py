@@ -32,7 +32,7 @@ from tradewind.checks.replay.compare import (
     told,
 )
 from tradewind.checks.replay.facts import LETTERS, LOG, OFFSETS, Fact, Read, fact_of
-from tradewind.checks.replay.folds import Row, shelves
+from tradewind.checks.replay.folds import Row, held, shelves
 from tradewind.platform.database.pool import Pool
 
 PREFETCHED_ROWS = 500
@@ -108,6 +108,9 @@ async def replay_on(connection: Any, names: Names) -> Replayed:
         events, subjects = events + len(facts), subjects + 1
         if subject.startswith("sku:"):
             stock.on_hand |= shelves(facts)
+        if subject.startswith("crt_"):
+            stock.add(held(facts))  # carts come and go; what is kept for them is in the stock
+            continue
         for name, table in tables.items():
             if subject.startswith("sku:") == (name == "inventory.skus"):
                 row = await compare_up_to(subject, told(name, facts, read), rows[name], table)

@@ -7,6 +7,7 @@ from tradewind.contexts.inventory import handlers, routes
 from tradewind.contexts.inventory.commands import AdjustStock, KeepLocation, SetStock
 from tradewind.contexts.inventory.events import (
     AvailabilityChanged,
+    HoldEnded,
     StockAdjusted,
     StockAllocated,
     StockCounted,
@@ -14,9 +15,12 @@ from tradewind.contexts.inventory.events import (
     StockRefused,
     StockReleased,
     StockReserved,
+    UnitsHeld,
 )
+from tradewind.contexts.inventory.rules import HoldDue
 from tradewind.contexts.orders.events import (
     CreditNoteIssued,
+    HoldAsked,
     OrderCancelled,
     OrderConfirmed,
     OrderFulfilled,
@@ -38,6 +42,8 @@ CONTEXT = Context(
         StockCounted,
         StockAdjusted,
         AvailabilityChanged,
+        UnitsHeld,
+        HoldEnded,
     ),
     migrations=Path(__file__).parent / "migrations",
     routes=routes.ROUTES,
@@ -58,6 +64,8 @@ CONTEXT = Context(
                 OrderFulfilled,
                 ReturnReceived,
                 CreditNoteIssued,
+                HoldAsked,
+                HoldDue,
                 ProductChanged,
             ),
             patient=(OrderConfirmed,),

@@ -4,6 +4,7 @@ Facts about an order's units have the order as subject; facts about a sku have `
 capitals. Each subject has one sequence over all its facts from here.
 """
 
+from datetime import datetime
 from typing import ClassVar, Literal
 
 from msgspec import Struct
@@ -46,6 +47,17 @@ class ReservationEvent(Event, frozen=True, kw_only=True):
     def subject(self) -> str:
         """The order."""
         return self.order_id
+
+
+class InventoryHold(Event, frozen=True, kw_only=True):
+    """Anything that happened to the units that are kept for one cart."""
+
+    cart_id: str
+
+    @property
+    def subject(self) -> str:
+        """The cart."""
+        return self.cart_id
 
 
 class SkuEvent(Event, frozen=True, kw_only=True):
@@ -140,3 +152,30 @@ class AvailabilityChanged(SkuEvent, frozen=True, kw_only=True):
     type: ClassVar[str] = "inventory.availability_changed.v1"
 
     availability: Availability
+
+
+class UnitsHeld(InventoryHold, frozen=True, kw_only=True):
+    """Units are kept for a cart until a time, in place of what was kept before.
+
+    `asked` is the sequence of the `HoldAsked` that this answers; `short` says of which skus there
+    were not enough.
+    """
+
+    type: ClassVar[str] = "inventory.units_held.v1"
+
+    asked: int
+    until: datetime
+    taken: tuple[TakenUnits, ...]
+    short: tuple[ShortLine, ...] = ()
+
+
+class HoldEnded(InventoryHold, frozen=True, kw_only=True):
+    """Nothing is kept for the cart any more.
+
+    `reason` is `expired`, `ordered` (its order has the units now) or `dropped`.
+    """
+
+    type: ClassVar[str] = "inventory.hold_ended.v1"
+
+    asked: int
+    reason: str

@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 from tradewind.contexts.inventory.events import Availability, MovementKind
 
 Status = Literal["reserved", "refused", "allocated", "released", "fulfilled"]
+HoldStatus = Literal["held", "ended"]
 
 
 class ShelfRow(Struct, frozen=True):
@@ -35,6 +36,19 @@ class ReservationRow(Struct, frozen=True):
     sku_keys: list[str]
     quantities: list[int]
     locations: list[str] | None
+
+
+class HoldRow(Struct, frozen=True):
+    """What is kept for one cart: the arrays belong together."""
+
+    cart_id: str
+    asked: int
+    version: int
+    status: HoldStatus
+    expires_at: datetime
+    sku_keys: list[str]
+    quantities: list[int]
+    locations: list[str]
 
 
 class LevelRow(Struct, frozen=True):

@@ -43,6 +43,8 @@ class PlaceOrder(Command, frozen=True, kw_only=True):
     channel: str
     imported: bool
     placed_at: datetime | None  # None: now
+    cart_id: str | None = None  # the cart that it was
+    hold: int = 0  # what that cart asked for last; 0: nothing is kept for it
 
     @property
     def key(self) -> str:
@@ -171,3 +173,110 @@ class IssueCreditNote(Command, frozen=True, kw_only=True):
     external_id: str | None
     location: str
     at: datetime | None
+
+
+class Shopper(Struct, frozen=True, kw_only=True):
+    """What a cart knows of who it is for: tokens of the vault, and countries."""
+
+    person: str | None = None
+    contact: str | None = None
+    shipping_country: str | None = None
+    billing_country: str | None = None
+
+
+class OpenCart(Command, frozen=True, kw_only=True):
+    """Begin a cart. The answer is a `CartView`."""
+
+    cart_id: str
+    credential: str | None  # an API key's; a guest's is None
+    customer: str | None
+    currency: str
+    lines: tuple[WantedLine, ...]
+    shopper: Shopper
+
+
+class PutIn(Struct, frozen=True):
+    """Units of a sku; they join the line that the sku has already."""
+
+    sku: str
+    quantity: int
+
+
+class SetQuantity(Struct, frozen=True):
+    """A line with another quantity; None takes it out."""
+
+    line: int
+    quantity: int | None
+
+
+class SetDetails(Struct, frozen=True, kw_only=True):
+    """Who the cart is for and how it is delivered. `person_before`: what the change was made of."""
+
+    person_before: str | None = None
+    shopper: Shopper | None = None  # None: as it is
+    shipping_option: str | None = None  # None: as it is
+    customer: str | None = None  # None: as it is
+
+
+class Show(Struct, frozen=True):
+    """The shopper was shown these prices: line and unit price, None where it is not sold."""
+
+    prices: tuple[tuple[int, int | None], ...]
+
+
+class Discard(Struct, frozen=True):
+    """The cart is not wanted any more."""
+
+
+CartChange = PutIn | SetQuantity | SetDetails | Show | Discard
+
+
+class ChangeCart(Command, frozen=True, kw_only=True):
+    """Change a cart. The answer is a `CartView`, or nothing where it is gone."""
+
+    cart_id: str
+    change_id: str  # the same where the command runs again after a lost connection
+    versions: tuple[str, ...] | None  # of If-Match; None: whatever it is
+    change: CartChange
+
+
+class MergeCarts(Command, frozen=True, kw_only=True):
+    """Put the lines of a guest's cart into another, and end it. The answer is a `CartView`."""
+
+    cart_id: str
+    guest_id: str
+    versions: tuple[str, ...] | None
+
+
+class CheckOutCart(Command, frozen=True, kw_only=True):
+    """Place a cart as an order: all or nothing, and at most one living order of each cart."""
+
+    durable: ClassVar[bool] = False  # as of `PlaceOrder`
+    begins: ClassVar[bool] = True
+
+    cart_id: str
+    versions: tuple[str, ...] | None
+    order_id: str
+    payment_id: str
+    credential: str | None  # an API key's; the holder of a cart token has None
+    payment_token: str
+    expected_total_minor: int | None
+    expected_currency: str | None
+    details: SetDetails
+
+    @property
+    def key(self) -> str:
+        """Events that follow belong to the order."""
+        return self.order_id
+
+
+class PersonsForgotten(Command, frozen=True, kw_only=True):
+    """Records that carts discarded are destroyed, or were found in use by an order."""
+
+    persons: tuple[str, ...]
+
+
+class PersonsDiscarded(Struct, frozen=True):
+    """Signal: these records are not a cart's any more."""
+
+    persons: tuple[str, ...]

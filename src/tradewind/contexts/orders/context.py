@@ -5,21 +5,29 @@ from pathlib import Path
 
 from tradewind.contexts.catalog.events import ProductChanged
 from tradewind.contexts.fraud.events import PaymentBlocked, PaymentCleared, PaymentHeld
-from tradewind.contexts.inventory.events import StockRefused, StockReleased
-from tradewind.contexts.orders import handlers, queries
+from tradewind.contexts.inventory.events import StockRefused, StockReleased, UnitsHeld
+from tradewind.contexts.orders import clients, handlers
 from tradewind.contexts.orders.commands import (
     ApproveReturn,
     CancelOrder,
+    ChangeCart,
+    CheckOutCart,
     ExchangeReturn,
     FulfilOrder,
     IssueCreditNote,
+    MergeCarts,
+    OpenCart,
+    PersonsDiscarded,
+    PersonsForgotten,
     PlaceOrder,
     ReceiveReturn,
     RejectReturn,
     RequestReturn,
 )
 from tradewind.contexts.orders.events import (
+    CartAbandoned,
     CreditNoteIssued,
+    HoldAsked,
     InvoiceIssued,
     OrderCancelled,
     OrderConfirmed,
@@ -35,6 +43,7 @@ from tradewind.contexts.orders.events import (
     ReturnRejected,
     ReturnRequested,
 )
+from tradewind.contexts.orders.queries import carts as cart_queries
 from tradewind.contexts.orders.routes import ROUTES
 from tradewind.contexts.orders.rules import ReviewDue
 from tradewind.contexts.payments.events import (
@@ -67,6 +76,8 @@ CONTEXT = Context(
         ReturnExchanged,
         InvoiceIssued,
         CreditNoteIssued,
+        CartAbandoned,
+        HoldAsked,
     ),
     migrations=Path(__file__).parent / "migrations",
     routes=ROUTES,
@@ -80,6 +91,11 @@ CONTEXT = Context(
         ReceiveReturn: handlers.decide_returns,
         ExchangeReturn: handlers.exchange_returns,
         IssueCreditNote: handlers.issue_credit_notes,
+        OpenCart: handlers.open_carts,
+        ChangeCart: handlers.change_carts,
+        MergeCarts: handlers.merge_carts,
+        CheckOutCart: handlers.check_out_carts,
+        PersonsForgotten: handlers.note_forgotten,
     },
     consumers=(
         Consumer(
@@ -102,6 +118,7 @@ CONTEXT = Context(
             ),
             patient=(PaymentCaptured,),
         ),
+        Consumer(name="holds", handler=handlers.note_holds, events=(UnitsHeld,)),
         Consumer(name="offers", handler=handlers.copy_offers, events=(ProductChanged,)),
     ),
     projections=(
@@ -115,6 +132,11 @@ CONTEXT = Context(
             rows=handlers.offers_of,
         ),
     ),
-    persons_in_use=queries.customers_in_use,
-    sweeps=(Sweep(name="expiry", every_s=5.0, handler=handlers.expire_orders),),
+    clients={PersonsDiscarded: clients.forget_persons},
+    persons_in_use=cart_queries.persons_in_use,
+    sweeps=(
+        Sweep(name="expiry", every_s=5.0, handler=handlers.expire_orders),
+        Sweep(name="carts", every_s=30.0, handler=handlers.look_at_carts),
+        Sweep(name="discarded", every_s=5.0, handler=handlers.find_discarded),
+    ),
 )

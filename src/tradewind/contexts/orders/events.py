@@ -37,7 +37,7 @@ class OrderEvent(Event, frozen=True, kw_only=True):
         return self.order_id
 
 
-class OrderPlaced(OrderEvent, frozen=True, kw_only=True):
+class OrderPlaced(OrderEvent, frozen=True, kw_only=True, omit_defaults=True):
     """A customer committed to buy; stock and money are not yet secured."""
 
     type: ClassVar[str] = "orders.order_placed.v1"
@@ -53,6 +53,8 @@ class OrderPlaced(OrderEvent, frozen=True, kw_only=True):
     channel: str
     payment: PaymentTerms
     placed_at: datetime
+    cart_id: str | None = None  # the cart that it was, if any
+    hold: int = 0  # the last `HoldAsked` of that cart: the order takes those units over
 
 
 class OrderConfirmed(OrderEvent, frozen=True, kw_only=True):
@@ -253,3 +255,55 @@ class CreditNoteIssued(DocumentEvent, frozen=True, kw_only=True):
     country: str | None = None
     location: str | None = None
     lines: tuple[CreditedLine, ...] = ()
+
+
+class AbandonedLine(Struct, frozen=True, kw_only=True):
+    """A line of a cart that was left; the price is what the shopper saw last, if it was sold."""
+
+    sku: str
+    quantity: int
+    unit_price_e4: int | None
+
+
+class CartAbandoned(Event, frozen=True, kw_only=True):
+    """Nobody touched a cart with something in it for `cart_abandoned_hours`; once per pause.
+
+    `contact` is there where the shopper gave an address: somebody may remind them.
+    """
+
+    type: ClassVar[str] = "orders.cart_abandoned.v1"
+
+    cart_id: str
+    currency: str
+    lines: tuple[AbandonedLine, ...]
+    customer: str | None
+    person: str | None
+    contact: str | None
+    touched_at: datetime
+
+    @property
+    def subject(self) -> str:
+        """The cart."""
+        return self.cart_id
+
+
+class HoldLine(Struct, frozen=True, kw_only=True):
+    """Units of a sku that a cart wants to have kept."""
+
+    sku: str
+    quantity: int
+
+
+class HoldAsked(Event, frozen=True, kw_only=True):
+    """A cart wants these units kept for it until then; without lines, no more."""
+
+    type: ClassVar[str] = "orders.hold_asked.v1"
+
+    cart_id: str
+    lines: tuple[HoldLine, ...]
+    until: datetime
+
+    @property
+    def subject(self) -> str:
+        """The cart."""
+        return self.cart_id

@@ -228,3 +228,81 @@ REFUSALS: dict[str, type[OrderRefused]] = {
         OrderWasCancelled,
     )
 }
+
+
+class CartNotFound(Problem):
+    """There is none, or the caller may not see it; the two look alike on purpose."""
+
+    status = 404
+    code = "cart_not_found"
+    title = "There is no such cart."
+
+
+class CartLineNotFound(Problem):
+    """The cart has no such line; it may have been taken out."""
+
+    status = 404
+    code = "cart_line_not_found"
+    title = "The cart has no such line."
+
+
+class InvalidCart(Problem):
+    """The cart cannot be like that; `errors` points at what."""
+
+    status = 422
+    code = "invalid_cart"
+    title = "The cart is not valid."
+
+
+class CartIncomplete(Problem):
+    """The cart cannot be ordered yet; `errors` points at what is missing."""
+
+    status = 422
+    code = "cart_incomplete"
+    title = "Something is missing before the cart can be ordered."
+
+
+class CartOrdered(Problem):
+    """The cart is an order already, `order_id`; a new one begins with a new cart."""
+
+    status = 409
+    code = "cart_ordered"
+    title = "The cart has been ordered."
+
+
+class CartInCheckout(Problem):
+    """The cart is being checked out, as `order_id`, and cannot be changed meanwhile."""
+
+    status = 409
+    code = "cart_in_checkout"
+    title = "The cart is being checked out."
+
+
+class CartEnded(Problem):
+    """The cart was merged into another, or nobody touched it for long; `ended` says which."""
+
+    status = 409
+    code = "cart_ended"
+    title = "The cart has ended."
+
+
+class CartChanged(Problem):
+    """Somebody else changed the cart's addresses at the same moment; nothing was done."""
+
+    status = 409
+    code = "cart_changed"
+    title = "The cart was changed at the same moment."
+
+
+class CartVersionMismatch(Problem):
+    """The cart is not in the version that If-Match asked for."""
+
+    status = 412
+    code = "version_mismatch"
+    title = "The cart has another version."
+
+
+class CartPriceChanged(PriceChanged):
+    """Prices are not what the shopper was shown last; the cart shows the new ones from now on."""
+
+    kept = True

@@ -235,6 +235,28 @@ class Settings(Struct, frozen=True, kw_only=True):
             high=1_000_000_000,
         ),
     ] = 5
+    cart_abandoned_hours: Annotated[
+        int,
+        About(
+            text="A cart that nobody touched for so long is announced as abandoned.",
+            unit="hours",
+            low=1,
+            high=8_760,
+        ),
+    ] = 24
+    cart_expires_days: Annotated[
+        int,
+        About(text="A cart that nobody touched for so long ends.", unit="days", low=1, high=3_650),
+    ] = 30
+    cart_hold_minutes: Annotated[
+        int,
+        About(
+            text="How long what is in a cart is kept for it after each change; 0: not at all.",
+            unit="minutes",
+            low=0,
+            high=1_440,
+        ),
+    ] = 0
     faults: Annotated[
         str | None,
         About(text="A folder of traps that kill web processes; only for a check."),

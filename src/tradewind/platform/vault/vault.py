@@ -130,6 +130,13 @@ class Vault:
                 count += await self.erase(person)
         return count
 
+    async def forget(self, persons: Sequence[str]) -> None:
+        """Delete records that nobody points to any more, and nobody ever will: no trace is left."""
+        for person in persons:
+            await self._with_connection(
+                partial(upkeep.remove, person=person, statement=upkeep.DELETE_PERSON)
+            )
+
     async def sweep_orphans(self, holder: str, in_use: InUse) -> list[str]:
         """Delete what `holder` kept over a day ago and never came to use; returns their tokens.
 

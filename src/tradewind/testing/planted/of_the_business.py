@@ -60,8 +60,8 @@ def no_turns() -> None:
         if kind != "stock":
             await lock(tx, kind, names)
 
-    async def slowly(*args: Any) -> Any:
-        book = await read(*args)
+    async def slowly(*args: Any, **more: Any) -> Any:
+        book = await read(*args, **more)
         await asyncio.sleep(RACE_S)
         return book
 

@@ -1,15 +1,17 @@
 """Units of orders, and counts that come with products: what events mean for the shelves."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from tradewind.contexts.catalog.events import ProductChanged
 from tradewind.contexts.inventory import rules
 from tradewind.contexts.inventory.commands import MAIN
 from tradewind.contexts.inventory.events import sku_key
 from tradewind.contexts.inventory.handlers import shelves
-from tradewind.contexts.inventory.rules import Request
+from tradewind.contexts.inventory.rules import HoldDue, Request
 from tradewind.contexts.orders.events import (
     CreditNoteIssued,
+    HoldAsked,
     OrderCancelled,
     OrderConfirmed,
     OrderFulfilled,
@@ -28,6 +30,8 @@ StockEvent = (
     | OrderFulfilled
     | ReturnReceived
     | CreditNoteIssued
+    | HoldAsked
+    | HoldDue
     | ProductChanged
 )
 # Those that are about the units an order holds.
@@ -43,16 +47,21 @@ async def keep_stock(tx: Transaction, events: Sequence[StockEvent]) -> Decision:
     keys = skus_of(events)
     if tx.anew:
         await tx.lock("stock", keys)
-    requests = [request for event in events for request in requests_in(event)]
+    carts = carts_of(events)
+    holds = await shelves.read_holds(tx, carts) if carts else []
+    keys.update(key for hold in holds for key in hold.sku_keys)
+    requests = [request for event in events for request in requests_in(event, tx.now)]
     orders = orders_of(events) if tx.anew else known_orders_of(events)
     known = shelves.recall_shelves(tx, keys)
-    book = rules.decide(await shelves.read(tx, requests, keys, orders, known), requests)
+    book = rules.decide(
+        await shelves.read(tx, requests, keys, orders, known, holds=holds), requests
+    )
     if any(not shelves.is_written(book.skus[key]) for key in known):
         # Nothing will prove what is known of these: they refused somebody.
         tx.unrecall(shelves.SHELVES)
-        book = rules.decide(await shelves.read(tx, requests, keys, orders), requests)
+        book = rules.decide(await shelves.read(tx, requests, keys, orders, holds=holds), requests)
     shelves.save(tx, book)
-    return Decision(events=book.events)
+    return Decision(events=book.events, timers=list(book.timers.values()))
 
 
 def skus_of(events: Iterable[StockEvent]) -> set[str]:
@@ -70,9 +79,25 @@ def skus_of(events: Iterable[StockEvent]) -> set[str]:
                 keys.update(sku_key(line.sku) for line in event.lines if line.sku and line.restock)
             case ProductChanged():
                 keys.update(sku_key(v.sku) for v in event.variants if v.on_hand is not None)
+            case HoldAsked():
+                keys.update(sku_key(line.sku) for line in event.lines)
+            case HoldDue():
+                keys.update(event.skus)
             case OrderConfirmed():
                 pass
     return keys
+
+
+def carts_of(events: Iterable[StockEvent]) -> list[str]:
+    """The carts whose units may be kept: those that ask, and those that are ordered now."""
+    found: dict[str, None] = {}
+    for event in events:
+        if isinstance(event, OrderPlaced):
+            if event.hold and event.cart_id is not None:
+                found[event.cart_id] = None
+        elif isinstance(event, HoldAsked | HoldDue):
+            found[event.cart_id] = None
+    return list(found)
 
 
 def orders_of(events: Iterable[StockEvent]) -> list[str]:
@@ -85,12 +110,20 @@ def known_orders_of(events: Iterable[StockEvent]) -> list[str]:
     return orders_of(event for event in events if not isinstance(event, OrderPlaced))
 
 
-def requests_in(event: StockEvent) -> list[Request]:
-    """What a foreign event means here."""
+def requests_in(event: StockEvent, now: datetime) -> list[Request]:
+    """What an event means here."""
     match event:
         case OrderPlaced():
             lines = tuple((line.sku, line.quantity) for line in event.lines)
-            return [rules.Hold(event.order_id, lines, event.payment)]
+            order = rules.Hold(event.order_id, lines, event.payment)
+            if event.hold and event.cart_id is not None:
+                return [rules.EndHold(event.cart_id, event.hold, "ordered", now), order]
+            return [order]
+        case HoldAsked():
+            lines = tuple((line.sku, line.quantity) for line in event.lines)
+            return [rules.KeepUnits(event.cart_id, event.sequence, lines, event.until)]
+        case HoldDue():
+            return [rules.EndHold(event.cart_id, event.asked, "expired", now)]
         case OrderConfirmed():
             return [rules.Allocate(event.order_id)]
         case OrderRejected() | OrderCancelled():

@@ -4,8 +4,14 @@ from collections.abc import Mapping, Sequence
 
 from tradewind.contexts.inventory import rules
 from tradewind.contexts.inventory.commands import MAIN
-from tradewind.contexts.inventory.rules import Book, Request, Reservation, Shelf, Sku
-from tradewind.contexts.inventory.tables import Location, RecordedRow, ReservationRow, ShelfRow
+from tradewind.contexts.inventory.rules import Book, HeldUnits, Request, Reservation, Shelf, Sku
+from tradewind.contexts.inventory.tables import (
+    HoldRow,
+    Location,
+    RecordedRow,
+    ReservationRow,
+    ShelfRow,
+)
 from tradewind.platform.database.literals import number_array, text_array
 from tradewind.platform.database.transaction import Transaction
 
@@ -39,6 +45,18 @@ READ_RECORDED = """
 """
 
 
+# Served by the primary key.
+READ_HOLDS = """
+    SELECT cart_id, asked, version, status, expires_at, sku_keys, quantities, locations
+      FROM inventory.holds WHERE cart_id = ANY($1::text[])
+"""
+
+
+async def read_holds(tx: Transaction, carts: Sequence[str]) -> list[HoldRow]:
+    """What is kept for these carts."""
+    return await tx.fetch(READ_HOLDS, carts, into=HoldRow)
+
+
 def recall_shelves(tx: Transaction, keys: set[str]) -> dict[str, ShelfRow]:
     """The shelves of these skus as this process left them: of those that lie in one place."""
     return tx.recall(SHELVES, keys)
@@ -50,6 +68,8 @@ async def read(
     keys: set[str],
     orders: Sequence[str],
     known: Mapping[str, ShelfRow] | None = None,
+    *,
+    holds: Sequence[HoldRow] = (),
 ) -> Book:
     """The rows that the requests may touch, but for shelves that are known.
 
@@ -81,6 +101,7 @@ async def read(
         low_stock_quantity=tx.settings.low_stock_quantity,
         priorities=priorities,
         recorded=[(row.cause, row.external_id) for row in recorded],
+        holds=holds,
     )
 
 
@@ -94,6 +115,60 @@ def save(tx: Transaction, book: Book) -> None:
     tx.remember(SHELVES, {key: remembered(sku) for key, sku in written.items()})
     if book.moves:
         record_moves(tx, book)
+    if book.holds:
+        save_holds(tx, book)
+
+
+# A hold that is there already was not read: all is decided again.
+INSERT_HOLDS = """
+    INSERT INTO inventory.holds
+           (cart_id, asked, version, status, expires_at, sku_keys, quantities, locations)
+    SELECT h.cart_id, h.asked, h.version, h.status, h.expires_at, h.sku_keys::text[],
+           h.quantities::bigint[], h.locations::text[]
+      FROM unnest($1::text[], $2::bigint[], $3::int[], $4::text[], $5::timestamptz[], $6::text[],
+                  $7::text[], $8::text[])
+        AS h (cart_id, asked, version, status, expires_at, sku_keys, quantities, locations)
+    ON CONFLICT (cart_id) DO NOTHING
+"""
+# Served by the primary key.
+UPDATE_HOLDS = """
+    UPDATE inventory.holds h
+       SET asked = n.asked, version = n.version, status = n.status, expires_at = n.expires_at,
+           sku_keys = n.sku_keys::text[], quantities = n.quantities::bigint[],
+           locations = n.locations::text[]
+      FROM unnest($1::text[], $2::bigint[], $3::int[], $4::text[], $5::timestamptz[], $6::text[],
+                  $7::text[], $8::text[], $9::bigint[], $10::int[])
+        AS n (cart_id, asked, version, status, expires_at, sku_keys, quantities, locations,
+              asked_before, version_before)
+     WHERE h.cart_id = n.cart_id AND h.asked = n.asked_before AND h.version = n.version_before
+"""
+# Served by the primary key.
+FORGET_HOLDS = """
+    DELETE FROM inventory.holds h USING unnest($1::text[], $2::bigint[]) AS n (cart_id, asked)
+     WHERE h.cart_id = n.cart_id AND h.asked = n.asked AND h.status = 'ended'
+"""
+
+
+def save_holds(tx: Transaction, book: Book) -> None:
+    """Queue what is kept for carts, and what need not be remembered any more."""
+    forgotten = [h for h in book.holds.values() if h.gone and not h.changed]
+    made = [h for h in book.holds.values() if h.new]
+    moved = [h for h in book.holds.values() if h.changed and not h.new]
+    if made:
+        tx.write(INSERT_HOLDS, *columns(list(map(hold_row, made))), expect=len(made))
+    if moved:
+        rows = [(*hold_row(h), h.asked_before, h.version_before) for h in moved]
+        tx.write(UPDATE_HOLDS, *columns(rows), expect=len(moved))
+    if forgotten:
+        tx.write(FORGET_HOLDS, *columns([(h.cart_id, h.asked) for h in forgotten]))
+
+
+def hold_row(held: HeldUnits) -> tuple[object, ...]:
+    """What is kept for a cart, as a row."""
+    return (
+        *(held.cart_id, held.asked, held.version, held.status, held.expires_at),
+        *(text_array(held.sku_keys), number_array(held.quantities), text_array(held.locations)),
+    )
 
 
 # An order that is there already was not looked for: it is read, and all decided again.

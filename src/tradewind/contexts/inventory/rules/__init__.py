@@ -7,6 +7,8 @@ order of requests and proven by properties in the tests:
 * ``short == max(reserved - on_hand, 0)`` at every location, and only a count or a movement
   can raise it: a release lowers it by what it gives back, a reservation leaves it alone. The
   database compares;
+* a hold keeps free units only, of each sku as many as there are; its order takes them over in the
+  same fold, so nobody comes between;
 * a reservation ends once, and a request seen again changes nothing: the status tells.
 """
 
@@ -15,7 +17,10 @@ from tradewind.contexts.inventory.rules.book import (
     Allocate,
     Book,
     Count,
+    EndHold,
+    HeldUnits,
     Hold,
+    KeepUnits,
     Move,
     Release,
     Request,
@@ -27,6 +32,7 @@ from tradewind.contexts.inventory.rules.book import (
     open_book,
 )
 from tradewind.contexts.inventory.rules.deciding import availability_of, decide
+from tradewind.contexts.inventory.rules.holding import HoldDue
 from tradewind.contexts.inventory.rules.reserving import free_units
 
 __all__ = [
@@ -34,7 +40,11 @@ __all__ = [
     "Allocate",
     "Book",
     "Count",
+    "EndHold",
+    "HeldUnits",
     "Hold",
+    "HoldDue",
+    "KeepUnits",
     "Move",
     "Release",
     "Request",

@@ -7,13 +7,15 @@ from msgspec import Struct, field
 
 from tradewind.contexts.inventory.events import Availability, MovementKind
 from tradewind.contexts.inventory.tables import (
+    HoldRow,
+    HoldStatus,
     ReservationRow,
     ShelfRow,
     Status,
     StockLevel,
     level_over,
 )
-from tradewind.kernel.messages import Event
+from tradewind.kernel.messages import Event, TimerSet
 from tradewind.kernel.problems import Problem
 from tradewind.kernel.terms import PaymentTerms
 
@@ -88,7 +90,25 @@ class Restock(Struct, frozen=True):
     cause: str
 
 
-Request = Hold | Allocate | Release | Ship | Count | Adjust | Restock
+class KeepUnits(Struct, frozen=True):
+    """Keep units for a cart until then; without lines, no more. `asked` numbers the requests."""
+
+    cart_id: str
+    asked: int
+    lines: tuple[tuple[str, int], ...]
+    until: datetime
+
+
+class EndHold(Struct, frozen=True):
+    """Nothing is to be kept for a cart any more, whatever was asked up to `asked`."""
+
+    cart_id: str
+    asked: int
+    reason: str
+    at: datetime
+
+
+Request = Hold | Allocate | Release | Ship | Count | Adjust | Restock | KeepUnits | EndHold
 
 
 class Shelf(Struct):
@@ -134,6 +154,24 @@ class Reservation(Struct):
     reason: str | None = None
 
 
+class HeldUnits(Struct):
+    """What is kept for one cart while a batch is folded."""
+
+    cart_id: str
+    asked: int
+    version: int
+    status: HoldStatus
+    expires_at: datetime
+    sku_keys: list[str]
+    quantities: list[int]
+    locations: list[str]
+    asked_before: int = 0
+    version_before: int = 0
+    new: bool = False
+    changed: bool = False
+    gone: bool = False
+
+
 class Move(Struct, frozen=True):
     """An entry of the ledger."""
 
@@ -158,7 +196,9 @@ class Book(Struct):
     locations: frozenset[str] = frozenset()
     recorded: set[tuple[str, str]] = field(default_factory=set)  # movements: cause, external id
     moves: list[Move] = field(default_factory=list)
+    holds: dict[str, HeldUnits] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
+    timers: dict[str, TimerSet] = field(default_factory=dict)
     outcomes: list[StockLevel | Problem | None] = field(default_factory=list)
 
 
@@ -170,6 +210,7 @@ def open_book(
     low_stock_quantity: int,
     priorities: Mapping[str, int] | None = None,
     recorded: Iterable[tuple[str, str]] = (),
+    holds: Iterable[HoldRow] = (),
 ) -> Book:
     """The rows as a book. `priorities` by location; may be left out where all lies in `main`.
 
@@ -214,6 +255,21 @@ def open_book(
         },
         locations=frozenset(known),
         recorded=set(recorded),
+        holds={
+            row.cart_id: HeldUnits(
+                row.cart_id,
+                row.asked,
+                row.version,
+                row.status,
+                row.expires_at,
+                list(row.sku_keys),
+                list(row.quantities),
+                list(row.locations),
+                row.asked,
+                row.version,
+            )
+            for row in holds
+        },
     )
 
 

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 
 from tradewind.contexts.inventory.events import Availability, AvailabilityChanged
-from tradewind.contexts.inventory.rules import counting, reserving
+from tradewind.contexts.inventory.rules import counting, holding, reserving
 from tradewind.contexts.inventory.rules.book import (
     Adjust,
     Allocate,
     Book,
     Count,
+    EndHold,
     Hold,
+    KeepUnits,
     Release,
     Request,
     Restock,
@@ -39,6 +41,10 @@ def decide(book: Book, requests: Sequence[Request]) -> Book:
                 reserving.ship(book, request)
             case Count():
                 outcome = counting.count(book, request)
+            case KeepUnits():
+                holding.keep_units(book, request)
+            case EndHold():
+                holding.end_hold(book, request)
             case Adjust():
                 outcome = counting.adjust(book, request)
             case Restock():

@@ -1,5 +1,7 @@
 """Units of orders: held, owed, given back."""
 
+from collections.abc import Sequence
+
 from tradewind.contexts.inventory.events import (
     ShortLine,
     StockAllocated,
@@ -113,14 +115,7 @@ def release(book: Book, request: Release) -> None:
     if reservation.status not in ("reserved", "allocated"):
         return
     places = reservation.locations or [book.main] * len(reservation.sku_keys)
-    for key, quantity, place in zip(
-        reservation.sku_keys, reservation.quantities, places, strict=True
-    ):
-        shelf = shelf_at(book.skus[key], place)
-        assert shelf is not None, "a shelf that units were taken from is never removed"
-        shelf.reserved -= quantity
-        shelf.short -= min(shelf.short, quantity)
-        shelf.taken_only = False
+    give_back(book, reservation.sku_keys, reservation.quantities, places)
     advance(reservation, "released")
     reservation.reason = request.reason
     book.events.append(
@@ -130,6 +125,18 @@ def release(book: Book, request: Release) -> None:
             reason=request.reason,
         )
     )
+
+
+def give_back(
+    book: Book, sku_keys: Sequence[str], quantities: Sequence[int], places: Sequence[str]
+) -> None:
+    """Units that were promised are free again."""
+    for key, quantity, place in zip(sku_keys, quantities, places, strict=True):
+        shelf = shelf_at(book.skus[key], place)
+        assert shelf is not None, "a shelf that units were taken from is never removed"
+        shelf.reserved -= quantity
+        shelf.short -= min(shelf.short, quantity)
+        shelf.taken_only = False
 
 
 def ship(book: Book, request: Ship) -> None:

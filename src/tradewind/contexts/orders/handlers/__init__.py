@@ -6,6 +6,16 @@ would not tell: what orders only notes (how the money stands, that the stock is 
 nothing and leaves the version as it is.
 """
 
+from tradewind.contexts.orders.handlers.carts import (
+    change_carts,
+    check_out_carts,
+    find_discarded,
+    look_at_carts,
+    merge_carts,
+    note_forgotten,
+    note_holds,
+    open_carts,
+)
 from tradewind.contexts.orders.handlers.deciding import (
     News,
     cancel_orders,
@@ -25,14 +35,22 @@ from tradewind.contexts.orders.handlers.returns import (
 __all__ = [
     "News",
     "cancel_orders",
+    "change_carts",
+    "check_out_carts",
     "copy_offers",
     "decide_orders",
     "decide_returns",
     "exchange_returns",
     "expire_orders",
+    "find_discarded",
     "fold",
     "fulfil_orders",
     "issue_credit_notes",
+    "look_at_carts",
+    "merge_carts",
+    "note_forgotten",
+    "note_holds",
     "offers_of",
+    "open_carts",
     "place_orders",
 ]

@@ -1,6 +1,13 @@
 """The HTTP face of orders."""
 
-from tradewind.contexts.orders.routes import documents, exchanging, placing, reading, returns
+from tradewind.contexts.orders.routes import (
+    cart_routes,
+    documents,
+    exchanging,
+    placing,
+    reading,
+    returns,
+)
 
 ROUTES = (
     *placing.ROUTES[:1],
@@ -9,4 +16,5 @@ ROUTES = (
     *returns.ROUTES,
     *exchanging.ROUTES,
     *documents.ROUTES,
+    *cart_routes.ROUTES,
 )

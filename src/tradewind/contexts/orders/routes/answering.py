@@ -18,9 +18,15 @@ decode_view = msgspec.json.Decoder(OrderView).decode
 
 
 async def answer_placed(
-    request: Request, outcome: Pending | Settled, order_id: str, personal: Mapping[str, str | None]
+    request: Request,
+    outcome: Pending | Settled,
+    order_id: str,
+    personal: Mapping[str, str | None] | None,
 ) -> Answer | Settled:
-    """Wait for the decision and finish its answer with what only the caller may see."""
+    """Wait for the decision and finish its answer with what only the caller may see.
+
+    `personal` is what the order knows of the customer; None: the vault is asked.
+    """
     resource = order_id
     if isinstance(outcome, Pending):
         resource = outcome.resource

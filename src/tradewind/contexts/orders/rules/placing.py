@@ -95,6 +95,8 @@ def place(
             placed_at=placed_at,
         ),
         placed_at=placed_at,
+        cart_id=command.cart_id,
+        hold=command.hold,
     )
 
 
