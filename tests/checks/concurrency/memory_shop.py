@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from decimal import Decimal
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tradewind.checks.concurrency.adapter import (
     Answer,
@@ -18,7 +18,7 @@ from tradewind.checks.concurrency.adapter import (
 )
 
 EVERYTHING: frozenset[Capability] = frozenset(
-    ("cancel", "refund", "set_stock", "keys", "strangers", "completions", "money")
+    ("cancel", "refund", "set_stock", "keys", "strangers", "completions", "carts", "money")
 )
 CAPTURED_AFTER_S = 0.02
 Status = Literal["confirmed", "cancelled", "rejected"]
@@ -64,6 +64,7 @@ class MemoryShop:
         self.orders: dict[str, Kept] = {}
         self.by_key: dict[str, tuple[object, Answer]] = {}
         self.by_basket: dict[str, str] = {}
+        self.carts: dict[str, NewOrder] = {}
         self.at_work: set[str] = set()
         self._lock = asyncio.Lock()
 
@@ -153,6 +154,37 @@ class MemoryShop:
             self.by_basket[order.basket] = reference
         kept.capturing = asyncio.create_task(self._capture(kept))
         return told("done", reference, code=f"for {order.buyer}")
+
+    # -- carts
+
+    async def create_cart(self, order: NewOrder) -> str:
+        name = f"cart-{order.buyer}"
+        self.carts[name] = order
+        return name
+
+    async def check_out_cart(self, cart: str) -> Answer:
+        async with self.guard("checks carts out twice", "loses changes", "sells what is gone"):
+            order = self.carts.get(cart)
+            if order is None:
+                return told("refused", code="no such cart")
+            await turn()
+            answer = await self._place_locked(order)
+            self.carts.pop(cart, None)
+            return answer
+
+    async def change_cart(self, cart: str, units: int) -> Answer:
+        async with self.guard("loses changes"):
+            order = self.carts.get(cart)
+            if order is None:
+                return told("refused", code="no such cart")
+            ((sku, _), *rest) = order.lines
+            self.carts[cart] = structs.replace(order, lines=((sku, units), *rest))
+            return told("done", cart)
+
+    async def discard_cart(self, cart: str) -> Answer:
+        async with self.guard("sells what is gone"):
+            known = self.carts.pop(cart, None)
+            return told("refused" if known is None else "done", cart)
 
     async def _capture(self, kept: Kept) -> None:
         await asyncio.sleep(CAPTURED_AFTER_S)

@@ -21,8 +21,11 @@ Outcome = Literal["done", "refused", "undecided", "failed"]
 # keys          a request carries a key, and takes effect once per key
 # strangers     shoppers without an account can send the same key
 # completions   a prepared basket can be completed by requests with nothing in common but the basket
+# carts         a cart can be kept, changed, thrown away, and checked out
 # money         the payment provider's own record can be read
-Capability = Literal["cancel", "refund", "set_stock", "keys", "strangers", "completions", "money"]
+Capability = Literal[
+    "cancel", "refund", "set_stock", "keys", "strangers", "completions", "carts", "money"
+]
 
 
 class NewOrder(Struct, frozen=True, kw_only=True):
@@ -97,6 +100,22 @@ class Adapter(Protocol):
 
     async def place_order(self, order: NewOrder) -> Answer:
         """Buy a basket."""
+        ...
+
+    async def create_cart(self, order: NewOrder) -> str:
+        """Keep a basket as a cart that lacks nothing; its name."""
+        ...
+
+    async def check_out_cart(self, cart: str) -> Answer:
+        """Buy what is in a cart, by a request of its own."""
+        ...
+
+    async def change_cart(self, cart: str, units: int) -> Answer:
+        """Set the units of a cart's first line."""
+        ...
+
+    async def discard_cart(self, cart: str) -> Answer:
+        """Throw a cart away."""
         ...
 
     async def cancel_order(self, reference: str) -> Answer:

@@ -76,7 +76,7 @@ class Tradewind:
 
     name = "Tradewind"
     capabilities: frozenset[Capability] = frozenset(
-        ("cancel", "refund", "set_stock", "keys", "strangers", "completions", "money")
+        ("cancel", "refund", "set_stock", "keys", "strangers", "completions", "carts", "money")
     )
 
     def __init__(self, url: str, key: str) -> None:
@@ -129,6 +129,42 @@ class Tradewind:
             return answer(reply, kinds.get(found.status, "undecided"), reference)
         confirmed = reply.status == 201 and document.get("status") == "confirmed"
         return answer(reply, "done" if confirmed else outcome_of(reply), reference)
+
+    async def create_cart(self, order: NewOrder) -> str:
+        """POST /v1/carts, by a guest. Raises `AdapterBroken`."""
+        body = {
+            "email": order.buyer,
+            "currency": CURRENCY,
+            "lines": [{"sku": sku, "quantity": units} for sku, units in order.lines],
+            "shipping_address": ADDRESS,
+        }
+        reply = await self._ask("POST", "/v1/carts", body, known=False)
+        if reply.status != 201:
+            raise AdapterBroken(f"a cart cannot be kept: {reply.code}")
+        return str(reply.json["id"])
+
+    async def check_out_cart(self, cart: str) -> Answer:
+        """POST .../checkout, under a key of its own, and the order's own word after a 202."""
+        body = {"payment": {"token": CARD}}
+        reply = await self._ask("POST", f"/v1/carts/{cart}/checkout", body, key=new_key())
+        document = reply.json
+        reference = str(document.get("order_id") or document.get("id") or "")
+        if reply.status == 202:
+            found = await self.read_order(reference)
+            kinds = {"confirmed": "done", "rejected": "refused", "cancelled": "refused"}
+            return answer(reply, kinds.get(found.status, "undecided"), reference)
+        return answer(reply, outcome_of(reply), reference)
+
+    async def change_cart(self, cart: str, units: int) -> Answer:
+        """PATCH .../lines/1."""
+        reply = await self._ask("PATCH", f"/v1/carts/{cart}/lines/1", {"quantity": units})
+        done = reply.status == 200
+        return answer(reply, "done" if done else outcome_of(reply), cart)
+
+    async def discard_cart(self, cart: str) -> Answer:
+        """DELETE /v1/carts/{id}."""
+        reply = await self._ask("DELETE", f"/v1/carts/{cart}")
+        return answer(reply, "done" if reply.status == 204 else outcome_of(reply), cart)
 
     async def cancel_order(self, reference: str) -> Answer:
         """POST .../cancel; 202 means that the provider is being waited for."""

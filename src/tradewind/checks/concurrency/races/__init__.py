@@ -1,6 +1,6 @@
 """The races, in the order in which they are run. They know the adapter's interface only."""
 
-from tradewind.checks.concurrency.races import money, orders, stock
+from tradewind.checks.concurrency.races import carts, money, orders, stock
 from tradewind.checks.concurrency.races.start import Race
 
 RACES: tuple[Race, ...] = (
@@ -48,6 +48,24 @@ RACES: tuple[Race, ...] = (
         holds="Strangers who use the same key each get their own order and see no other.",
         needs=frozenset({"keys", "strangers"}),
         round=orders.strangers_with_the_same_key,
+    ),
+    Race(
+        name="double-checkout",
+        holds="A cart that is checked out several times at once becomes one order, paid once.",
+        needs=frozenset({"carts"}),
+        round=carts.double_checkout,
+    ),
+    Race(
+        name="change-during-checkout",
+        holds="A change of a cart is in its order, or it is refused.",
+        needs=frozenset({"carts"}),
+        round=carts.change_during_checkout,
+    ),
+    Race(
+        name="discard-against-checkout",
+        holds="A cart is thrown away, or it is sold; never both, never neither.",
+        needs=frozenset({"carts"}),
+        round=carts.discard_against_checkout,
     ),
     Race(
         name="double-cancel",
