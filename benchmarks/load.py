@@ -112,6 +112,10 @@ class Load:
         )
         return self._request % (name, body)
 
+    def connection(self) -> "Connection":
+        """A customer of this load."""
+        return Connection(self)
+
     def answered(self, answer: bytes, sent_at: float, now: float) -> bool:
         """Count an answer; whether it was an order that went through."""
         window = self.window
@@ -153,7 +157,11 @@ class Connection(asyncio.Protocol):
             return
         self._sent_at = now
         self._waiting = True
-        self._transport.write(self._load.next_request())
+        self._transport.write(self.next_request())
+
+    def next_request(self) -> bytes:
+        """What this customer asks for."""
+        return self._load.next_request()
 
     def data_received(self, data: bytes) -> None:
         if self._rest:
@@ -168,7 +176,11 @@ class Connection(asyncio.Protocol):
             return
         self._rest = b""
         self._waiting = False
-        self.answer_taken(self._load.answered(data, self._sent_at, time.monotonic()))
+        self.answer_seen(data, time.monotonic())
+
+    def answer_seen(self, answer: bytes, now: float) -> None:
+        """A whole answer."""
+        self.answer_taken(self._load.answered(answer, self._sent_at, now))
 
     def answer_taken(self, through: bool) -> None:
         """The next customer; a little later if this one was refused."""
@@ -202,7 +214,7 @@ async def run(load: Load, host: str, port: int, connections: int, latencies: Pat
     for at in (window.begin, window.end):
         loop.call_later(max(0.0, at - time.monotonic()), lambda: marks.append(own_cpu_s()))
     for _ in range(connections):
-        await loop.create_connection(lambda: Connection(load), host, port)
+        await loop.create_connection(load.connection, host, port)
     gc.collect()
     gc.freeze()
     await asyncio.sleep(max(0.0, window.until - time.monotonic()))

@@ -122,12 +122,13 @@ async def measure(
     seconds: float,
     hot: bool = False,
     load: tuple[str, ...] = (),
+    module: str = "benchmarks.load",
     proved: bool = True,
 ) -> Run:
     """Load the shop from so many connections. Raises `BenchmarkFailed` if anything is wrong.
 
-    `load`: more options for the load generator. `proved`: whether all invariants are, of all the
-    shop holds; the counts of the run are compared in any case.
+    `load`: more options for the load generator, which is `module`. `proved`: whether all invariants
+    are, of all the shop holds; the counts of the run are compared in any case.
     """
     tiers = shop.tiers()
     first: int = (await connection.fetchrow(MARK))[0]
@@ -136,7 +137,12 @@ async def measure(
     window = (begin, begin + seconds, begin + seconds + TAIL_S)
     with tempfile.NamedTemporaryFile() as latencies:
         process = await start_load(
-            shop, connections, window, latencies.name, (*load, *["--hot"] * hot)
+            shop,
+            connections,
+            window,
+            latencies.name,
+            (*load, *["--hot"] * hot),
+            module=module,
         )
         try:
             before = await mark_at(window[0], tiers.sample, connection)

@@ -41,3 +41,22 @@ def test_a_quick_run_ends_with_figures_and_holding_invariants(tmp_path: Path) ->
     assert lines["c8.wal"]["value"] > 0
     assert lines["idle.memory"]["value"] > 0
     assert orders["machine"]["postgresql"].startswith("18")
+
+
+@pytest.mark.timeout(240)
+def test_a_quick_run_of_checkouts_has_a_partner(tmp_path: Path) -> None:
+    """Every shopper reaches the end, and orders placed at once stand beside them."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.checkout", "--quick", "--results", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr or done.stdout
+    (file,) = tmp_path.glob("*.jsonl")
+    lines = {line["figure"]: line for line in map(json.loads, file.read_text().splitlines())}
+    assert lines["c4.checkouts"]["value"] > 0
+    assert lines["c4.placed_at_once"]["value"] > 0
+    assert lines["c4.not_confirmed"]["value"] == 0
+    assert lines["c4.requests"]["value"] == 5
