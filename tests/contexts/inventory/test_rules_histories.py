@@ -98,9 +98,11 @@ def test_a_batch_seen_again_changes_nothing(history: list[list[Request]]) -> Non
 
 
 def is_said(request: Request) -> bool:
-    """Whether a person said it: then nothing but its key tells a repeat."""
+    """Whether a person said it: then nothing but its key tells a repeat. What was refused for want
+    of units has left nothing behind, and may be possible the next time.
+    """
     if isinstance(request, Adjust):
-        return request.external_id is None
+        return request.external_id is None or request.quantity < 0
     return isinstance(request, Count) and request.product is None
 
 
