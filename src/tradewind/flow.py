@@ -290,6 +290,10 @@ FLOW: tuple[Step, ...] = (
         otherwise="409 stock_would_be_negative",
     ),
     Step(hears=AvailabilityChanged, who="catalog.availability", keeps="the mark of a variant"),
+    Step(hears=StockCounted, who="catalog.availability", keeps="the count an import compares with"),
+    Step(
+        hears=StockAdjusted, who="catalog.availability", keeps="the count an import compares with"
+    ),
 )
 
 

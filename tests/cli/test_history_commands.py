@@ -1,7 +1,6 @@
-"""`tradewind import` and `tradewind replay` as a person meets them: exit codes and sentences."""
+"""`tradewind replay` as a person meets them: exit codes and sentences."""
 
 import asyncio
-import gzip
 import json
 import subprocess
 import sys
@@ -47,28 +46,6 @@ def there(shop: Shop) -> tuple[str, ...]:
 def product(external_id: str, sku: str, **more: Any) -> dict[str, Any]:
     variant = {"sku": sku, "price": {"amount": "2.55", "currency": "GBP"}, "on_hand": 9}
     return {"external_id": external_id, "title": "Mug", "variants": [variant], **more}
-
-
-async def test_a_bad_line_is_rejected_alone_and_named(
-    shop: Shop, there: tuple[str, ...], tmp_path: Path
-) -> None:
-    file = tmp_path / "products.ndjson.gz"
-    lines = [product("cli-1", "CLI-1"), {"title": "no id"}, product("cli-2", "CLI-2")]
-    file.write_bytes(gzip.compress("\n".join(map(json.dumps, lines)).encode()))
-    result = await invoke("import", file, *there)
-    assert result.exit_code == 1, result.output
-    assert "3 lines: 2 accepted, 1 rejected." in result.stdout
-    assert "line 2:" in result.stdout
-    await shop.until_idle()
-    assert (await shop.stock("CLI-2"))["available"] == 9
-
-
-async def test_a_good_file_leaves_with_0(there: tuple[str, ...], tmp_path: Path) -> None:
-    file = tmp_path / "products.ndjson"
-    file.write_text(json.dumps(product("cli-1", "CLI-1")) + "\n")
-    result = await invoke("import", file, *there)
-    assert result.exit_code == 0, result.output
-    assert "1 accepted, 0 rejected" in result.stdout
 
 
 ROWS = (

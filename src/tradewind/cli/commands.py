@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from tradewind import __version__
-from tradewind.cli import checks, events, history, keys, run
+from tradewind.cli import checks, events, files, history, keys, run
 from tradewind.cli.archive import archive
 from tradewind.cli.rebuild import rebuild
 from tradewind.cli.start import up
@@ -61,7 +61,9 @@ def register() -> None:
     app.add_typer(keys.app, name="keys", rich_help_panel="Operate")
     app.add_typer(events.events, name="events", rich_help_panel="Operate")
     app.add_typer(events.letters, name="dead-letters", rich_help_panel="Operate")
-    app.command("import", rich_help_panel="Data")(history.import_products)
+    files.imports.command("online-retail")(history.import_book)
+    app.add_typer(files.imports, name="import", rich_help_panel="Data")
+    app.add_typer(files.exports, name="export", rich_help_panel="Data")
     app.command("replay", rich_help_panel="Data")(history.replay)
     app.command("archive", rich_help_panel="Operate")(archive)
     app.command("rebuild", rich_help_panel="Operate")(rebuild)

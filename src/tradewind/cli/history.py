@@ -1,6 +1,6 @@
-"""``tradewind import`` and ``tradewind replay``: products and an old order book, over HTTP.
+"""``tradewind import online-retail`` and ``tradewind replay``: an old order book, over HTTP.
 
-Both are clients of the public API and of nothing else: what they do, any program with a key can do.
+Clients of the public API and of nothing else: what they do, any program with a key can do.
 """
 
 import asyncio
@@ -8,10 +8,12 @@ import json
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
+from tradewind.cli import files
 from tradewind.cli.address import api_url, read_key
 from tradewind.cli.refusals import settings_in_force
 
@@ -35,56 +37,37 @@ KeyFile = Annotated[
 ]
 
 
-def import_products(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="FILE | online-retail",
-            help="Products, one JSON object a line, may end in .gz; or the word `online-retail`.",
-        ),
-    ],
+def import_book(
     book: Annotated[
         Path | None,
         typer.Argument(
             exists=True,
             dir_okay=False,
             metavar="BOOK",
-            help="After `online-retail`: the order book; default: the one in TRADEWIND_DATA.",
+            help="The order book; default: the one in TRADEWIND_DATA.",
         ),
     ] = None,
     url: Url = "",
     key_file: KeyFile = None,
 ) -> None:
-    """Import products from a file of JSON lines, and print the report.
+    """Import the products of an order book, with as much opening stock as its history needs.
 
-    Sends the file to POST /v1/imports/products as a stream, so its size does not matter. A line
-    that cannot be taken is rejected alone; the report says which and why. Importing a file again
-    does no harm. Exit code: 0 all lines taken, 1 some rejected, 2 it could not run.
-
-    With `online-retail` the products are made of the codes in an order book, with as much opening
-    stock as its whole history needs: then it can be replayed. Do it once, before the replay: it
-    counts the shelves.
+    Then it can be replayed. Do it once, before the replay: it counts the shelves. Exit code: 0 all
+    products taken, 1 some rejected, 2 it could not run.
 
     **Examples**
 
-        tradewind import products.ndjson
-
-        tradewind import products.ndjson.gz --url https://shop.example --key-file shop.key
-
         tradewind import online-retail online_retail.csv.gz
     """
-    from tradewind.samples.terminal import import_book, import_file, print_import_report
+    from tradewind.samples import history
 
-    if source == ONLINE_RETAIL:
-        file = book or book_of_the_data_set()
-        report = run(import_book(plan_of(file), file.name, api_url(url), read_key(key_file)))
-    else:
-        if book is not None:
-            fail(f"Name one file of products, or {ONLINE_RETAIL} and an order book.")
-        report = run(import_file(existing(source), api_url(url), read_key(key_file)))
-    print_import_report(report)
-    if report["rejected"]:
-        raise typer.Exit(EXIT_BROKEN)
+    file = book or book_of_the_data_set()
+    lines = history.products(plan_of(file))
+    with TemporaryDirectory() as folder:
+        products = Path(folder) / f"{file.name}.ndjson"
+        products.write_bytes(b"".join(lines))
+        told = files.Told(str(products), "ndjson", None, "utf-8", False, "", url, key_file)
+        files.import_file("products", told)
 
 
 def replay(
@@ -133,17 +116,18 @@ def replay(
 
         tradewind replay online_retail.csv.gz --concurrency 64 --report report.json
     """
-    from tradewind.samples import files, history
+    from tradewind.samples import files as sample_files
+    from tradewind.samples import history
     from tradewind.samples.reconcile import read_totals
     from tradewind.samples.terminal import Book, print_reconciliation, replay_and_reconcile
 
     address, key = api_url(url), read_key(key_file)
     if book is None:
-        stock = files.stock(products or files.PRODUCTS)
-        replayed = Book(plan_of(files.ORDER_LINES, frozenset(stock)), stock, None)
+        stock = sample_files.stock(products or sample_files.PRODUCTS)
+        replayed = Book(plan_of(sample_files.ORDER_LINES, frozenset(stock)), stock, None)
     else:
         file = book_of_the_data_set() if book == ONLINE_RETAIL else existing(book)
-        stock = files.stock(products) if products else {}
+        stock = sample_files.stock(products) if products else {}
         plan = plan_of(file, frozenset(stock) if products else None)
         opening = stock if products else history.opening_stock(plan)
         replayed = Book(plan, opening, read_totals(file))
@@ -190,14 +174,13 @@ def run(work: Coroutine[Any, Any, Result]) -> Result:
     import aiohttp
 
     from tradewind.samples.client import AccessDenied, ShopIsGone, UnexpectedAnswer
-    from tradewind.samples.terminal import ImportRefused
 
     try:
         return asyncio.run(work)
     except KeyboardInterrupt:
         print("\nInterrupted. Run it again: it goes on where it was.", file=sys.stderr)
         raise typer.Exit(EXIT_INTERRUPTED) from None
-    except (ShopIsGone, AccessDenied, UnexpectedAnswer, ImportRefused) as error:
+    except (ShopIsGone, AccessDenied, UnexpectedAnswer) as error:
         fail(str(error))
     except (aiohttp.ClientError, OSError) as error:
         fail(f"The connection broke: {error}. Run it again.")

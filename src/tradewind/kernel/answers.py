@@ -8,7 +8,7 @@ from msgspec import Struct
 
 class Answer(Struct, frozen=True, kw_only=True):
     """An answer to a request. `body` is a Struct (encoded field by field, so always to the same
-    bytes), bytes (sent as they are), or None.
+    bytes), bytes (sent as they are), an async iterator of bytes (sent piece by piece), or None.
     """
 
     status: int = 200

@@ -1,129 +1,35 @@
-"""What a person sees of an import and of a replay: progress, live rates, tables.
+"""What a person sees of a replay: progress, live rates, tables.
 
 Where nobody watches (the output is no terminal), the same as plain lines.
 """
 
 import asyncio
-import gzip
 import sys
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import IO, Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from msgspec import Struct
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     TextColumn,
     TimeRemainingColumn,
-    TransferSpeedColumn,
 )
 from rich.table import Table
 
-from tradewind.samples.client import Client, Reply
-from tradewind.samples.history import Plan, products
+from tradewind.samples.client import Client
+from tradewind.samples.history import Plan
 from tradewind.samples.reconcile import Check, Reconciliation, Row, reconcile
 from tradewind.samples.replay import Pulse, replay
 
-UPLOAD_CHUNK_BYTES = 64 * 1024
 REFRESH_S = 0.2
 # Where nobody watches, a line every few seconds says that it goes on.
 PLAIN_LINE_EVERY_S = 5.0
 # A table that is read by a program, or by a log, must not be folded to 80 columns.
 PLAIN_COLUMNS = 120
-IMPORT_POLL_S = 0.2
 ASTRAY_SHOWN = 10
-NDJSON = "application/x-ndjson"
-
-
-class ImportRefused(Exception):
-    """The platform did not take the file; the text says why."""
-
-
-# --- import ---------------------------------------------------------------------------------------
-
-
-async def import_file(file: Path, url: str, key: str) -> dict[str, Any]:
-    """Stream a file of products up and return its report. Raises `ImportRefused`."""
-    with file.open("rb") as raw:
-        # Progress counts the bytes of the file, also where they are unpacked on the way.
-        packed = file.suffix == ".gz"
-        content = cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if packed else raw
-
-        def chunks() -> Iterator[tuple[bytes, int]]:
-            while chunk := content.read(UPLOAD_CHUNK_BYTES):
-                yield chunk, raw.tell()
-
-        return await upload(chunks(), file.name, file.stat().st_size, url, key)
-
-
-async def import_book(plan: Plan, name: str, url: str, key: str) -> dict[str, Any]:
-    """Send the products of an order book, with their opening stock. Raises `ImportRefused`."""
-    content = b"".join(products(plan))
-    parts = (
-        (content[at : at + UPLOAD_CHUNK_BYTES], at + UPLOAD_CHUNK_BYTES)
-        for at in range(0, len(content), UPLOAD_CHUNK_BYTES)
-    )
-    return await upload(parts, name, len(content), url, key)
-
-
-async def upload(
-    parts: Iterable[tuple[bytes, int]], name: str, size_bytes: int, url: str, key: str
-) -> dict[str, Any]:
-    """Send products, each part with how far one is after it; the report of the import."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    watched = sys.stderr.isatty()
-    progress = Progress(*columns, console=Console(stderr=True), disable=not watched)
-    async with Client(url, key) as client:
-        with progress:
-            task = progress.add_task(name, total=size_bytes)
-
-            async def chunks() -> AsyncIterator[bytes]:
-                for chunk, at in parts:
-                    yield chunk
-                    progress.update(task, completed=at)
-
-            reply = await client.upload("/v1/imports/products", chunks(), NDJSON)
-        if not reply.ok:
-            raise ImportRefused(f"The import was refused: {sentence_of(reply)}")
-        return await import_report(client, str(reply.body["id"]))
-
-
-async def import_report(client: Client, import_id: str) -> dict[str, Any]:
-    """The report of an import, once it is finished."""
-    while True:
-        report: dict[str, Any] = await client.get(f"/v1/imports/{import_id}")
-        if report["status"] == "finished":
-            return report
-        await asyncio.sleep(IMPORT_POLL_S)
-
-
-def sentence_of(reply: Reply) -> str:
-    """Why the server said no."""
-    detail = reply.body.get("detail", "") if isinstance(reply.body, dict) else str(reply.body)
-    return f"{reply.status} {reply.code}: {detail}"
-
-
-def print_import_report(report: dict[str, Any]) -> None:
-    """The sums of an import, and each line that was rejected with its reason."""
-    console = Console(width=console_width())
-    console.print(
-        f"{report['lines']:,} lines: {report['accepted']:,} accepted, "
-        f"{report['rejected']:,} rejected."
-    )
-    for error in report["errors"]:
-        console.print(f"  line {error['line']}: {error['code']}: {error['message']}", markup=False)
-    if report.get("errors_omitted"):
-        console.print(f"  and {report['errors_omitted']:,} more")
 
 
 # --- replay ---------------------------------------------------------------------------------------

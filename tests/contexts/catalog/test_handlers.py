@@ -21,11 +21,12 @@ from tradewind.contexts.catalog.events import ProductChanged
 from tradewind.contexts.catalog.handlers import imports
 from tradewind.contexts.catalog.handlers.availability import remember_availability
 from tradewind.contexts.catalog.handlers.products import archive_products, upsert_products
-from tradewind.contexts.catalog.problems import ImportNotFound, InvalidProduct, SkuTaken
+from tradewind.contexts.catalog.problems import InvalidProduct, SkuTaken
 from tradewind.contexts.catalog.tables import Product
 from tradewind.contexts.inventory.events import AvailabilityChanged
 from tradewind.kernel.answers import Answer
 from tradewind.kernel.ids import new_id
+from tradewind.kernel.imports import ImportNotFound
 from tradewind.kernel.messages import Decision
 from tradewind.testing.database import UnitRunner
 
@@ -191,7 +192,12 @@ async def test_an_import_commits_lines_events_and_report_together(unit: UnitRunn
     decision = await unit.run("catalog", imports.take_chunks, [chunk])
     (progress,) = decision.outcomes
     assert progress == ImportProgress(
-        import_id=import_id, lines_taken=6, accepted=2, rejected=3, finished=False
+        import_id=import_id,
+        lines_taken=6,
+        accepted=2,
+        rejected=3,
+        finished=False,
+        digest=progress.digest,
     )
     assert [(event.title, event.variants[0].on_hand) for event in decision.events] == [
         ("Mug", 7),
@@ -221,9 +227,9 @@ async def test_a_unit_takes_no_more_lines_than_its_rows_allow(unit: UnitRunner) 
         ImportChunk(import_id=second, first_line=1, lines=tuple(wide[20:])),
     ]
     progress = await take(unit, *chunks)
-    assert [p.lines_taken for p in progress] == [10, 1]
-    rest = ImportChunk(import_id=first, first_line=11, lines=tuple(wide[10:]))
-    assert (await take(unit, rest))[0].lines_taken == 20
+    assert [p.lines_taken for p in progress] == [4, 1]
+    rest = ImportChunk(import_id=first, first_line=5, lines=tuple(wide[4:]))
+    assert (await take(unit, rest))[0].lines_taken == 8
 
 
 async def test_an_import_that_is_not_there(unit: UnitRunner) -> None:

@@ -8,17 +8,16 @@ from hypothesis import strategies as st
 
 from tests.contexts.catalog.factories import line, variant
 from tradewind.contexts.catalog.commands import ImportChunk
-from tradewind.contexts.catalog.problems import ImportOutOfStep
 from tradewind.contexts.catalog.rules.imports import (
-    IMPORT_ERRORS_KEPT_MAX,
+    Bounds,
     Line,
     read_chunk,
     read_line,
     take,
 )
 from tradewind.contexts.catalog.rules.products import Shelf
-from tradewind.contexts.catalog.tables import ImportRow, LineError
 from tradewind.kernel.ids import new_id
+from tradewind.kernel.imports import ERRORS_KEPT_MAX, ImportOutOfStep, LineError, Report
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -27,17 +26,8 @@ def make_id() -> str:
     return new_id("prd")
 
 
-def report(lines_taken: int = 0, **counts: int) -> ImportRow:
-    return ImportRow(
-        "imp_1",
-        lines_taken,
-        counts.get("accepted", 0),
-        counts.get("rejected", 0),
-        counts.get("errors_kept", 0),
-        False,
-        NOW,
-        NOW,
-    )
+def report(lines_taken: int = 0, *, accepted: int = 0, rejected: int = 0) -> Report:
+    return Report("imp_1", NOW, NOW, lines_taken, accepted, rejected)
 
 
 def shelf() -> Shelf:
@@ -90,14 +80,14 @@ def test_no_line_raises(text: bytes) -> None:
 
 def test_a_chunk_is_read_as_far_as_its_rows_fit() -> None:
     lines = [line("a", "A", "B"), b"", b"bad", line("b", "C"), line("c", "D")]
-    assert [read.number for read in read_chunk(chunk(*lines), 5, make_id)] == [1, 2, 3, 4]
-    assert len(read_chunk(chunk(*lines), 0, make_id)) == 1
+    assert [read.number for read in read_chunk(chunk(*lines), Bounds(5), make_id)] == [1, 2, 3, 4]
+    assert len(read_chunk(chunk(*lines), Bounds(0), make_id)) == 1
 
 
 def test_one_bad_line_costs_no_other() -> None:
     on = shelf()
     lines = read_chunk(
-        chunk(line("a", "A"), b"bad", b"", line("b", "a"), line("c", "C")), 100, make_id
+        chunk(line("a", "A"), b"bad", b"", line("b", "a"), line("c", "C")), Bounds(100), make_id
     )
     taken = take(on, report(), 1, lines)
     assert not isinstance(taken, Exception)
@@ -109,7 +99,7 @@ def test_one_bad_line_costs_no_other() -> None:
 
 def test_lines_that_were_taken_are_skipped() -> None:
     on = shelf()
-    lines = read_chunk(chunk(line("a"), b"bad", line("b"), first_line=3), 100, make_id)
+    lines = read_chunk(chunk(line("a"), b"bad", line("b"), first_line=3), Bounds(100), make_id)
     taken = take(on, report(lines_taken=4, accepted=3, rejected=1), 3, lines)
     assert not isinstance(taken, Exception)
     assert (taken[0].lines_taken, taken[0].accepted, taken[0].rejected) == (5, 4, 1)
@@ -126,7 +116,7 @@ def test_a_gap_is_refused() -> None:
 
 
 def test_only_the_first_errors_are_kept() -> None:
-    kept = IMPORT_ERRORS_KEPT_MAX
+    kept = ERRORS_KEPT_MAX
     lines = [Line(number=n, error=LineError(n, "broken_json", "x")) for n in range(1, kept + 3)]
     taken = take(shelf(), report(), 1, lines)
     assert not isinstance(taken, Exception)
@@ -144,13 +134,13 @@ def test_however_a_file_is_cut_the_report_is_the_same(kinds: list[str], cuts: li
         texts.get(kind) or (line(f"p{i}") if kind == "good" else texts[kind])
         for i, kind in enumerate(kinds)
     ]
-    whole = take(shelf(), report(), 1, read_chunk(chunk(*lines), 1_000, make_id))
+    whole = take(shelf(), report(), 1, read_chunk(chunk(*lines), Bounds(1_000), make_id))
     assert not isinstance(whole, Exception)
     on, row, first = shelf(), report(), 1
     cut = iter(cuts)
     while first <= len(lines):
         part = chunk(*lines[first - 1 :][: next(cut, 3)], first_line=first)
-        read = read_chunk(part, 4, make_id)
+        read = read_chunk(part, Bounds(4), make_id)
         for _ in range(2):
             taken = take(on, row, first, read)
             assert not isinstance(taken, Exception)

@@ -14,6 +14,7 @@ from tradewind.contexts.catalog import routes
 from tradewind.contexts.catalog.context import CONTEXT
 from tradewind.contexts.catalog.handlers.availability import remember_availability
 from tradewind.contexts.inventory.events import AvailabilityChanged
+from tradewind.platform.gateway import importing
 from tradewind.platform.gateway.asgi import Application
 from tradewind.platform.gateway.endpoint import Endpoint
 from tradewind.platform.security.authentication import Credential
@@ -278,7 +279,7 @@ async def test_a_long_import_goes_through_many_commits_and_can_be_resumed(
 ) -> None:
     """Sent again under the same import, every line is skipped; sent anew, nothing is written."""
     lines = [line(f"long-{n}", f"L{n}-1", f"L{n}-2") for n in range(1_201)]
-    lines[600:600] = [b"x" * (routes.LINE_BYTES_MAX + 1), b"y" * routes.LINE_BYTES_MAX]
+    lines[600:600] = [b"x" * (importing.LINE_BYTES_MAX + 1), b"y" * importing.LINE_BYTES_MAX]
     text = b"\n".join(lines) + b"\n"
     pieces = [text[start : start + 65_536] for start in range(0, len(text), 65_536)]
     first = (await post(client, pieces)).json
@@ -307,11 +308,11 @@ async def cut_into_lines(*pieces: bytes) -> list[bytes | None]:
         for piece in pieces:
             yield piece
 
-    return [line async for line in routes.lines_of(stream())]
+    return [line async for line in importing.lines_of(stream())]
 
 
 async def test_lines_are_cut_wherever_the_pieces_end() -> None:
-    limit = routes.LINE_BYTES_MAX
+    limit = importing.LINE_BYTES_MAX
     assert await cut_into_lines(b"a\nb", b"c\n", b"\nd") == [b"a", b"bc", b"", b"d"]
     assert await cut_into_lines(b"a\n") == [b"a"]
     assert await cut_into_lines() == []

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from tradewind.kernel.imports import Form, Heading, ImportProgress
 from tradewind.kernel.messages import Command
 from tradewind.kernel.texts import PROSE
 
@@ -49,6 +50,7 @@ class VariantBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     attributes: Attributes = {}
     # Units at the default location; left out, the stock stays as it is.
     on_hand: Annotated[int, Meta(ge=0, le=ON_HAND_MAX)] | None = None
+    archived: bool = False  # its sku stays with the product, and is not sold
     # Not looked at: they are here so that a product that was read can be sent back.
     availability: Annotated[str, Meta(max_length=20)] | None = None
 
@@ -63,6 +65,7 @@ class ProductBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     category: CategoryPath | Annotated[list[CategoryName], Meta(max_length=8)] | None = None
     attributes: Attributes = {}
     external_id: ExternalId | None = None  # needed in an import; elsewhere as in the address
+    archived: bool = False  # off the shelf, with all its variants
     # Not looked at: they are here so that a product that was read can be sent back.
     id: Annotated[str, Meta(max_length=100)] | None = None
     version: Annotated[int, Meta(ge=0, le=INTEGER_MAX)] | None = None
@@ -120,10 +123,12 @@ class BeginImport(Command, frozen=True, kw_only=True):
 
     import_id: str
     must_exist: bool = False
+    dry_run: bool = False
+    heading: Heading | None = None  # of a sheet
 
 
 class ImportChunk(Command, frozen=True, kw_only=True):
-    """Take some lines of an import: NDJSON, one product each; the first has number `first_line`.
+    """Take some lines of an import; the first has number `first_line`.
 
     Lines up to the import's `lines_taken` were done before and are skipped, so a chunk may be sent
     twice. One unit of work takes as many lines as its row budget holds, at least one: the outcome,
@@ -133,6 +138,8 @@ class ImportChunk(Command, frozen=True, kw_only=True):
     import_id: str
     first_line: int
     lines: tuple[bytes | None, ...]  # None: the line was longer than allowed and is not kept
+    ends: tuple[int, ...] = ()  # where a record may be several lines: the last one of each
+    form: Form = Form()
 
 
 class FinishImport(Command, frozen=True, kw_only=True):
@@ -141,11 +148,17 @@ class FinishImport(Command, frozen=True, kw_only=True):
     import_id: str
 
 
-class ImportProgress(Struct, frozen=True, kw_only=True):
-    """How far an import is. `lines_taken` counts empty lines too."""
-
-    import_id: str
-    lines_taken: int
-    accepted: int
-    rejected: int
-    finished: bool
+__all__ = [
+    "ArchiveProduct",
+    "AttributeBody",
+    "Attributes",
+    "BeginImport",
+    "FinishImport",
+    "ImportChunk",
+    "ImportProgress",
+    "Precondition",
+    "PriceBody",
+    "ProductBody",
+    "UpsertProduct",
+    "VariantBody",
+]

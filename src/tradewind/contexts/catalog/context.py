@@ -13,7 +13,11 @@ from tradewind.contexts.catalog.commands import (
 )
 from tradewind.contexts.catalog.events import ProductChanged, sku_key
 from tradewind.contexts.catalog.handlers import availability, imports, products, search
-from tradewind.contexts.inventory.events import AvailabilityChanged
+from tradewind.contexts.inventory.events import (
+    AvailabilityChanged,
+    StockAdjusted,
+    StockCounted,
+)
 from tradewind.platform.context import Consumer, Context, Projection, Redrawing
 
 CONTEXT = Context(
@@ -34,7 +38,7 @@ CONTEXT = Context(
         Consumer(
             name="availability",
             handler=availability.remember_availability,
-            events=(AvailabilityChanged,),
+            events=(AvailabilityChanged, StockCounted, StockAdjusted),
         ),
     ),
     projections=(

@@ -11,14 +11,6 @@ class ProductNotFound(Problem):
     title = "There is no such product."
 
 
-class ImportNotFound(Problem):
-    """No import has this id."""
-
-    status = 404
-    code = "import_not_found"
-    title = "There is no such import."
-
-
 class InvalidProduct(Problem):
     """The product cannot be taken as it is; `errors` say where and why."""
 
@@ -49,11 +41,3 @@ class VersionMismatch(Problem):
     status = 412
     code = "version_mismatch"
     title = "The product has another version."
-
-
-class ImportOutOfStep(Problem):
-    """A chunk starts behind a line that never came."""
-
-    status = 409
-    code = "import_out_of_step"
-    title = "Lines of the import are missing."

@@ -1,7 +1,6 @@
 """Rows of catalog's tables and shapes of its answers, column by column, field by field."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
@@ -57,17 +56,12 @@ class AvailabilityRow(Struct, frozen=True):
     sequence: int
 
 
-class ImportRow(Struct, frozen=True):
-    """A row of catalog.imports."""
+class CountRow(Struct, frozen=True):
+    """A row of catalog.counts: what was last said and found of a sku at the default location."""
 
-    import_id: str
-    lines_taken: int
-    accepted: int
-    rejected: int
-    errors_kept: int
-    finished: bool
-    created_at: datetime
-    updated_at: datetime
+    sku_key: str
+    declared: int | None  # with a product; None: nothing yet
+    counted: int | None  # as inventory says
 
 
 class Page(Struct, frozen=True):
@@ -224,28 +218,6 @@ class SuggestionsOfRaw(Struct, frozen=True, kw_only=True):
     products: list[Raw]
 
 
-class LineError(Struct, frozen=True):
-    """Why a line of an import was not taken."""
-
-    line: int
-    code: str
-    message: str
-
-
-class Import(Struct, frozen=True, kw_only=True):
-    """An import and its report. `errors` are the first ones; `errors_omitted` were not kept."""
-
-    id: str
-    status: Literal["receiving", "finished"]
-    lines: int
-    accepted: int
-    rejected: int
-    errors: list[LineError]
-    errors_omitted: int
-    created_at: datetime
-    updated_at: datetime
-
-
 Limit = Annotated[int, Meta(ge=1, le=100)]
 SearchText = Annotated[str, Meta(max_length=200)]
 CategoryPath = Annotated[str, Meta(max_length=500)]
@@ -293,9 +265,3 @@ class CategoryQuery(Struct, frozen=True, kw_only=True):
 
     limit: Limit = 100
     cursor: str | None = None
-
-
-class ImportQuery(Struct, frozen=True, kw_only=True):
-    """Whether to go on with an import that broke off."""
-
-    resume: str | None = None  # its id; send the whole file again, what was taken is skipped

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from tradewind.contexts.inventory.events import MovementKind
+from tradewind.kernel.imports import Form, Heading
 from tradewind.kernel.messages import Command
 
 # Where units lie unless somebody says otherwise; it is there from the first migration.
@@ -97,6 +98,34 @@ class KeepLocation(Command, frozen=True, kw_only=True):
     code: str
     name: str
     priority: int
+
+
+class BeginStockImport(Command, frozen=True, kw_only=True):
+    """Open an import of counts, or find the one with this id. Outcome: `ImportProgress`."""
+
+    import_id: str
+    must_exist: bool = False
+    dry_run: bool = False
+    heading: Heading | None = None  # of a sheet
+
+
+class TakeStockLines(Command, frozen=True, kw_only=True):
+    """Take some lines of an import of counts; the first has number `first_line`.
+
+    Lines up to the import's `lines_taken` are skipped. Outcome: `ImportProgress`.
+    """
+
+    import_id: str
+    first_line: int
+    lines: tuple[bytes | None, ...]  # None: the line was longer than allowed and is not kept
+    ends: tuple[int, ...] = ()  # where a record may be several lines: the last one of each
+    form: Form = Form()
+
+
+class FinishStockImport(Command, frozen=True, kw_only=True):
+    """Every line was sent. Outcome: `ImportProgress`."""
+
+    import_id: str
 
 
 def is_sku(text: str) -> bool:

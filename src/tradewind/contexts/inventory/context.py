@@ -4,7 +4,14 @@ from pathlib import Path
 
 from tradewind.contexts.catalog.events import ProductChanged
 from tradewind.contexts.inventory import handlers, routes
-from tradewind.contexts.inventory.commands import AdjustStock, KeepLocation, SetStock
+from tradewind.contexts.inventory.commands import (
+    AdjustStock,
+    BeginStockImport,
+    FinishStockImport,
+    KeepLocation,
+    SetStock,
+    TakeStockLines,
+)
 from tradewind.contexts.inventory.events import (
     AvailabilityChanged,
     HoldEnded,
@@ -17,6 +24,7 @@ from tradewind.contexts.inventory.events import (
     StockReserved,
     UnitsHeld,
 )
+from tradewind.contexts.inventory.handlers import imports
 from tradewind.contexts.inventory.rules import HoldDue
 from tradewind.contexts.orders.events import (
     CreditNoteIssued,
@@ -51,6 +59,9 @@ CONTEXT = Context(
         SetStock: handlers.set_stock,
         AdjustStock: handlers.adjust_stock,
         KeepLocation: handlers.keep_locations,
+        BeginStockImport: imports.begin_imports,
+        TakeStockLines: imports.take_lines,
+        FinishStockImport: imports.finish_imports,
     },
     consumers=(
         Consumer(

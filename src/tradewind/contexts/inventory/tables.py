@@ -62,6 +62,15 @@ class LevelRow(Struct, frozen=True):
     short: int
 
 
+class ShelfLine(Struct, frozen=True):
+    """The units of a sku at one location, as an export has them."""
+
+    sku_key: str
+    sku: str
+    location: str
+    on_hand: int
+
+
 class LocationLevel(Struct, frozen=True):
     """The units of a sku at one location."""
 

@@ -225,18 +225,22 @@ class Application:
     async def _send(
         self, scope: Scope, send: Send, response: Response, extra: list[Header]
     ) -> None:
-        status, headers, body = response
+        status, headers, body, pieces = response
         headers = [*headers, *extra]
         if self._cors.origins:
             headers.extend(self._cors.headers(scope["headers"]))
-        if status not in NO_BODY:
+        if status not in NO_BODY and pieces is None:
             headers.append((b"content-length", b"%d" % len(body)))
         if scope["method"] == "HEAD":
             body = b""
         in_one = scope.get(IN_ONE)  # our own server takes it whole, any other by ASGI
-        if in_one is not None and in_one(status, headers, body):
+        if in_one is not None and pieces is None and in_one(status, headers, body):
             return
         await send({"type": "http.response.start", "status": status, "headers": headers})
+        if pieces is not None and scope["method"] != "HEAD":
+            # What breaks in the middle breaks the connection: nobody takes a part for the whole.
+            async for piece in pieces:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": body})
 
     async def _serve(

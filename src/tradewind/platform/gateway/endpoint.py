@@ -1,5 +1,6 @@
 """A route made ready: everything that can be known before a request is worked out once."""
 
+from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 import msgspec
@@ -43,11 +44,15 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Response(NamedTuple):
-    """An answer as it goes out, but for what is added to all: length and request id."""
+    """An answer as it goes out, but for what is added to all: length and request id.
+
+    `pieces` come after the body, which then has no length that is known beforehand.
+    """
 
     status: int
     headers: list[Header]
     body: bytes
+    pieces: AsyncIterator[bytes] | None = None
 
 
 class Endpoint:
@@ -131,16 +136,20 @@ class Endpoint:
         if isinstance(answer, Settled):
             return render_settled(answer)
         body = answer.body
+        pieces = None
         if body is None:
             raw = b""
         elif isinstance(body, bytes):
             raw = body
+        elif isinstance(body, AsyncIterator):
+            raw, pieces = b"", body
         else:
             raw = _encode(body)
-        headers = self._head(answer.status, answer.media_type if raw else "").copy()
+        media_type = answer.media_type if raw or pieces else ""
+        headers = self._head(answer.status, media_type).copy()
         for name, value in answer.headers.items():
             headers.append((name.lower().encode("latin-1"), value.encode("latin-1")))
-        return Response(answer.status, headers, raw)
+        return Response(answer.status, headers, raw, pieces)
 
     def _head(self, status: int, media_type: str) -> list[Header]:
         found = self._heads.get((status, media_type))

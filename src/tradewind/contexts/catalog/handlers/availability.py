@@ -7,7 +7,8 @@ from tradewind.contexts.catalog.events import sku_key
 from tradewind.contexts.catalog.handlers.shelves import AVAILABILITY, LOCK, load_variants
 from tradewind.contexts.catalog.rules import products
 from tradewind.contexts.catalog.tables import AvailabilityRow, Drawn, ProductRow, VariantRow
-from tradewind.contexts.inventory.events import AvailabilityChanged
+from tradewind.contexts.inventory.commands import MAIN
+from tradewind.contexts.inventory.events import AvailabilityChanged, StockAdjusted, StockCounted
 from tradewind.kernel.messages import NOTHING, Decision, Redraw, Redrawn
 from tradewind.platform.database.transaction import Transaction
 
@@ -44,10 +45,18 @@ def marks_of(event: AvailabilityChanged) -> list[dict[str, Any]]:
     return [row]
 
 
-async def remember_availability(tx: Transaction, events: Sequence[AvailabilityChanged]) -> Decision:
-    """Show shoppers what inventory says. Safe to repeat: only a later word about a sku counts."""
-    newest = {sku_key(event.sku): event for event in events}
-    await tx.lock(LOCK, [f"sku:{key}" for key in newest])
+async def remember_availability(
+    tx: Transaction, events: Sequence[AvailabilityChanged | StockCounted | StockAdjusted]
+) -> Decision:
+    """Show shoppers what inventory says, and note what it counted. Safe to repeat: only a later
+    word about a sku counts.
+    """
+    await tx.lock(LOCK, {f"sku:{sku_key(event.sku)}" for event in events})
+    note_counts(tx, [e for e in events if isinstance(e, StockCounted | StockAdjusted)])
+    marks = [event for event in events if isinstance(event, AvailabilityChanged)]
+    newest = {sku_key(event.sku): event for event in marks}
+    if not newest:
+        return NOTHING
     known = {r.sku_key: r for r in await tx.fetch(AVAILABILITY, list(newest), into=AvailabilityRow)}
     later = {
         key: event
@@ -74,6 +83,28 @@ async def remember_availability(tx: Transaction, events: Sequence[AvailabilityCh
             shown.append((row, mark, products.document(product, availability).decode()))
     save_documents(tx, shown)
     return NOTHING
+
+
+SAVE_COUNTED = """
+    INSERT INTO catalog.counts AS c (sku_key, counted, sequence)
+    SELECT u.sku_key, u.counted, u.sequence
+      FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS u(sku_key, counted, sequence)
+        ON CONFLICT (sku_key) DO UPDATE
+           SET counted = excluded.counted, sequence = excluded.sequence
+         WHERE c.sequence < excluded.sequence
+"""
+
+
+def note_counts(tx: Transaction, events: Sequence[StockCounted | StockAdjusted]) -> None:
+    """Queue what lies at the default location: an import that says the same says nothing new."""
+    newest = {sku_key(event.sku): event for event in events if event.location == MAIN}
+    if newest:
+        tx.write(
+            SAVE_COUNTED,
+            list(newest),
+            [event.on_hand for event in newest.values()],
+            [event.sequence for event in newest.values()],
+        )
 
 
 def save_documents(tx: Transaction, shown: Sequence[tuple[ProductRow, str, str]]) -> None:

@@ -71,10 +71,16 @@ async def load_variants(
     return await tx.fetch(VARIANTS, product_ids, sku_keys, into=VariantRow)
 
 
-async def load(tx: Transaction, good: Sequence[Draft], external_ids: Sequence[str] = ()) -> Loaded:
+async def load(
+    tx: Transaction,
+    good: Sequence[Draft],
+    external_ids: Sequence[str] = (),
+    sku_keys: Sequence[str] = (),
+) -> Loaded:
     """The products a batch is about, who owns the skus it names, and how available they are."""
     external_ids = sorted({*external_ids, *(draft.external_id for draft in good)})
-    keys = sorted({sku_key(variant.sku) for draft in good for variant in draft.variants})
+    named = {sku_key(variant.sku) for draft in good for variant in draft.variants}
+    keys = sorted({*sku_keys, *named})
     rows = await tx.fetch(PRODUCTS, external_ids, into=ProductRow)
     variants = await load_variants(tx, [row.product_id for row in rows], keys)
     by_product: dict[str, list[VariantRow]] = {}
@@ -163,6 +169,26 @@ def save(tx: Transaction, loaded: Loaded) -> None:
             tx.write(sql, *(list(column) for column in columns), tx.now, expect=len(group))
     save_variants(tx, loaded, changed)
     save_categories(tx, changed)
+    save_declared(tx, loaded.shelf.events)
+
+
+SAVE_DECLARED = """
+    INSERT INTO catalog.counts (sku_key, declared)
+    SELECT u.sku_key, u.declared FROM unnest($1::text[], $2::bigint[]) AS u(sku_key, declared)
+        ON CONFLICT (sku_key) DO UPDATE SET declared = excluded.declared
+"""
+
+
+def save_declared(tx: Transaction, events: Sequence[ProductChanged]) -> None:
+    """Queue the units that were declared with products."""
+    declared = {
+        sku_key(variant.sku): variant.on_hand
+        for event in events
+        for variant in event.variants
+        if variant.on_hand is not None
+    }
+    if declared:
+        tx.write(SAVE_DECLARED, list(declared), list(declared.values()))
 
 
 def product_values(product: ProductChanged, loaded: Loaded) -> tuple[object, ...]:

@@ -1,5 +1,6 @@
 """Reads of the catalog: from the rows, and searches from an index in memory where there is one."""
 
+from tradewind.contexts.catalog.queries.exports import products as exported_products
 from tradewind.contexts.catalog.queries.finding import (
     Filters,
     Wanted,
@@ -9,12 +10,12 @@ from tradewind.contexts.catalog.queries.finding import (
     settings_of,
     suggest,
 )
+from tradewind.contexts.catalog.queries.imports import import_report
 from tradewind.contexts.catalog.queries.products import (
     BEHIND_ALL_IDS,
     Words,
     categories,
     changes,
-    import_report,
     list_products,
     product,
     product_of_sku,
@@ -28,6 +29,7 @@ __all__ = [
     "Words",
     "categories",
     "changes",
+    "exported_products",
     "find",
     "import_report",
     "is_range",

@@ -13,8 +13,6 @@ from msgspec import Struct
 from tradewind.contexts.catalog.events import sku_key
 from tradewind.contexts.catalog.tables import (
     Category,
-    ImportRow,
-    LineError,
     ListedProduct,
     Page,
 )
@@ -195,7 +193,7 @@ async def list_products(
     return await snapshot.fetch(LISTED, before, count_max, into=ListedProduct)
 
 
-# Categories and imports
+# Categories
 
 # Served by the primary key: "Home" stands before "Home/Lighting".
 CATEGORIES = """
@@ -206,26 +204,3 @@ CATEGORIES = """
 async def categories(snapshot: Snapshot, *, after: str, count_max: int) -> list[Category]:
     """Categories in the order of their paths, from behind `after`."""
     return await snapshot.fetch(CATEGORIES, after, count_max, into=Category)
-
-
-# Served by the primary keys of both.
-IMPORT = """
-    SELECT import_id, lines_taken, accepted, rejected, errors_kept, finished,
-           created_at, updated_at
-      FROM catalog.imports WHERE import_id = $1
-"""
-IMPORT_ERRORS = """
-    SELECT line, code, message FROM catalog.import_errors
-     WHERE import_id = $1 AND line <= $2 ORDER BY line LIMIT $3
-"""
-
-
-async def import_report(
-    snapshot: Snapshot, import_id: str, *, errors_max: int
-) -> tuple[ImportRow, list[LineError]] | None:
-    """An import and its first errors. Errors of lines that the row does not count yet stay out."""
-    row = await snapshot.fetch_one(IMPORT, import_id, into=ImportRow)
-    if row is None:
-        return None
-    args = (import_id, row.lines_taken, errors_max)
-    return row, await snapshot.fetch(IMPORT_ERRORS, *args, into=LineError)

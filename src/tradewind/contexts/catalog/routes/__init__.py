@@ -1,8 +1,5 @@
-"""HTTP: the catalog for shoppers, upserts for partners, imports for whole shops, searches."""
+"""The HTTP face of the catalog: for shoppers, for partners, for whole shops, and searches."""
 
-from tradewind.contexts.catalog.routes import products, search
-from tradewind.contexts.catalog.routes.products import LINE_BYTES_MAX, lines_of
+from tradewind.contexts.catalog.routes import imports, products, search
 
-ROUTES = (*products.ROUTES, *search.ROUTES)
-
-__all__ = ["LINE_BYTES_MAX", "ROUTES", "lines_of"]
+ROUTES = (*products.ROUTES, *search.ROUTES, *imports.ROUTES)

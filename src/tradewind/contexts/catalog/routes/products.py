@@ -1,27 +1,18 @@
-"""HTTP: the catalog for shoppers, upserts for partners, imports for whole shops."""
+"""HTTP: the catalog for shoppers, upserts for partners."""
 
-import asyncio
 import re
-from collections.abc import AsyncIterator
-from urllib.parse import quote
 
 from msgspec import Raw
 
 from tradewind.contexts.catalog import queries
 from tradewind.contexts.catalog.commands import (
     ArchiveProduct,
-    BeginImport,
-    FinishImport,
-    ImportChunk,
-    ImportProgress,
     Precondition,
     ProductBody,
     UpsertProduct,
 )
 from tradewind.contexts.catalog.events import category_path
 from tradewind.contexts.catalog.problems import (
-    ImportNotFound,
-    ImportOutOfStep,
     InvalidProduct,
     ProductNotFound,
     SkuTaken,
@@ -30,8 +21,6 @@ from tradewind.contexts.catalog.problems import (
 from tradewind.contexts.catalog.tables import (
     CategoryList,
     CategoryQuery,
-    Import,
-    ImportQuery,
     Page,
     PageOfRaw,
     Product,
@@ -40,12 +29,11 @@ from tradewind.contexts.catalog.tables import (
 )
 from tradewind.kernel.answers import Answer
 from tradewind.kernel.ids import is_id, new_id
-from tradewind.kernel.problems import Problem
 from tradewind.platform.cache.memory import Depends
 from tradewind.platform.gateway.etags import if_match, strong
 from tradewind.platform.gateway.pages import broken_cursor, decode_cursor, encode_cursor
 from tradewind.platform.gateway.request import Request
-from tradewind.platform.gateway.routing import STREAMED_BODY_BYTES_MAX, Anyone, Route, Scope
+from tradewind.platform.gateway.routing import Anyone, Route, Scope
 
 # Whose copies an answer to a change waits for (semantics: read your own writes).
 COPIES = ("orders.offers", "inventory.stock")
@@ -53,24 +41,7 @@ COPIES_TIMEOUT_S = 2.0
 # May be kept, must be asked about: a version costs one round trip and no body.
 REVALIDATE = "public, no-cache"
 WRITE = Scope("catalog:write")
-IMPORT_ERRORS_SHOWN_MAX = 1_000
-LINE_BYTES_MAX = 1024 * 1024
-# A commit takes 500 lines; a chunk holds at most twice the longest line, so memory stays constant.
-CHUNK_LINES_MAX = 500
-CHUNK_BYTES_MAX = 1024 * 1024
-# A queue that stays full for 10 s is no queue that an import should wait in.
-BUSY_ROUNDS_MAX = 50
-BUSY_WAIT_S = 0.2
 VERSION = re.compile(r"[1-9][0-9]{0,17}")
-# The first is its name; the others are what tools send for a file of lines.
-NDJSON = (
-    "application/x-ndjson",
-    "application/ndjson",
-    "application/jsonl",
-    "application/json",
-    "application/octet-stream",
-    "text/plain",
-)
 NO_VERSION = -1  # what no product has
 
 
@@ -201,114 +172,6 @@ def precondition_of(request: Request) -> Precondition:
     return Precondition()
 
 
-# Imports
-
-
-async def post_import(request: Request) -> Answer:
-    """Import products: NDJSON, one product a line, as PUT takes it with its `external_id` in it.
-
-    The body is read as it comes, up to 1 GiB, and committed every 500 lines or fewer; a line that
-    is wrong is reported with its number and costs no other. The import that is answered shows what
-    happened; while the body is still on its way its address shows how far it is. If the connection
-    broke, send the whole file again with `?resume=` and the import's id: lines that were taken are
-    skipped.
-    """
-    query: ImportQuery = request.query
-    progress: ImportProgress = await request.submit(
-        BeginImport(import_id=query.resume or new_id("imp"), must_exist=query.resume is not None)
-    )
-    import_id, first_line = progress.import_id, 1
-    async for lines in chunks_of(lines_of(request.stream())):
-        while True:
-            done = lines[: max(progress.lines_taken - first_line + 1, 0)]
-            lines, first_line = lines[len(done) :], first_line + len(done)
-            if not lines:
-                break
-            progress = await submit_patiently(
-                request,
-                ImportChunk(import_id=import_id, first_line=first_line, lines=tuple(lines)),
-            )
-    await request.submit(FinishImport(import_id=import_id))
-    await request.known_to_all()
-    await request.node.caught_up(COPIES, timeout_s=COPIES_TIMEOUT_S)
-    report = await read_import(request, import_id)
-    return Answer(
-        status=202, body=report, headers={"Location": f"/v1/imports/{quote(import_id, safe='')}"}
-    )
-
-
-async def submit_patiently(request: Request, chunk: ImportChunk) -> ImportProgress:
-    """Hand a chunk in; while the queue is full, wait: an import is in no hurry, shoppers are."""
-    for round_ in range(BUSY_ROUNDS_MAX):
-        try:
-            progress: ImportProgress = await request.submit(chunk)
-            return progress
-        except Problem as problem:
-            if problem.status != 503 or round_ == BUSY_ROUNDS_MAX - 1:
-                raise
-        await asyncio.sleep(BUSY_WAIT_S)
-    raise AssertionError("the last round returns or raises")
-
-
-async def lines_of(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes | None]:
-    """The lines of a stream without their ends; None for one longer than `LINE_BYTES_MAX`."""
-    rest = bytearray()
-    too_long = False
-    async for piece in stream:
-        *ended, open_end = piece.split(b"\n")
-        for end in ended:
-            whole = len(rest) + len(end) <= LINE_BYTES_MAX and not too_long
-            yield bytes(rest) + end if whole else None
-            rest.clear()
-            too_long = False
-        if len(rest) + len(open_end) > LINE_BYTES_MAX:
-            too_long = True
-            rest.clear()
-        elif not too_long:
-            rest += open_end
-    if rest or too_long:
-        yield None if too_long else bytes(rest)
-
-
-async def chunks_of(lines: AsyncIterator[bytes | None]) -> AsyncIterator[list[bytes | None]]:
-    """Lines in lists of at most `CHUNK_LINES_MAX`, and not much more than `CHUNK_BYTES_MAX`."""
-    chunk: list[bytes | None] = []
-    size = 0
-    async for line in lines:
-        chunk.append(line)
-        size += len(line or b"")
-        if len(chunk) == CHUNK_LINES_MAX or size >= CHUNK_BYTES_MAX:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
-
-
-async def get_import(request: Request) -> Answer:
-    """An import: how far it is, and the first 1,000 lines that were not taken, each with why."""
-    return Answer(body=await read_import(request, request.params["id"]))
-
-
-async def read_import(request: Request, import_id: str) -> Import:
-    """The report of an import as it is sent."""
-    async with request.reading() as snapshot:
-        found = await queries.import_report(snapshot, import_id, errors_max=IMPORT_ERRORS_SHOWN_MAX)
-    if found is None:
-        raise ImportNotFound()
-    row, errors = found
-    return Import(
-        id=row.import_id,
-        status="finished" if row.finished else "receiving",
-        lines=row.lines_taken,
-        accepted=row.accepted,
-        rejected=row.rejected,
-        errors=errors,
-        errors_omitted=row.rejected - row.errors_kept,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-    )
-
-
 ROUTES = (
     Route(
         method="GET",
@@ -373,30 +236,6 @@ ROUTES = (
         permission=WRITE,
         answers={204: None, 202: None},
         problems=(ProductNotFound, VersionMismatch),
-        tag="Catalog",
-    ),
-    Route(
-        method="POST",
-        path="/v1/imports/products",
-        handler=post_import,
-        summary="Import products, one a line.",
-        permission=WRITE,
-        query=ImportQuery,
-        answers={202: Import},
-        problems=(ImportNotFound, ImportOutOfStep),
-        streamed=True,
-        media_types=NDJSON,
-        body_bytes_max=STREAMED_BODY_BYTES_MAX,
-        tag="Catalog",
-    ),
-    Route(
-        method="GET",
-        path="/v1/imports/{id}",
-        handler=get_import,
-        summary="Read an import and its report.",
-        permission=WRITE,
-        answers={200: Import},
-        problems=(ImportNotFound,),
         tag="Catalog",
     ),
 )

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 
+import msgspec
 from msgspec import Struct
 
 from tradewind.contexts.catalog.commands import PriceBody, ProductBody, VariantBody
@@ -40,6 +41,7 @@ class Draft(Struct, frozen=True, kw_only=True):
     category: str | None
     attributes: dict[str, AttributeValue]
     variants: tuple[VariantChanged, ...]
+    archived: bool = False
 
 
 def check(external_id: str, body: ProductBody) -> Draft | InvalidProduct:
@@ -59,7 +61,12 @@ def check(external_id: str, body: ProductBody) -> Draft | InvalidProduct:
         if first != index:
             message = f"repeats /variants/{first}/sku; skus are compared without letter case"
             errors.append(FieldError(f"/variants/{index}/sku", message))
-        variants.append(check_variant(f"/variants/{index}", variant, body.title, errors))
+        checked = check_variant(f"/variants/{index}", variant, body.title, errors)
+        if body.archived and not checked.archived:
+            checked = msgspec.structs.replace(checked, archived=True)
+        variants.append(checked)
+    if not body.archived and all(variant.archived for variant in body.variants):
+        errors.append(FieldError("/variants", "must have one that is not archived"))
     if errors:
         told = tuple(errors[:ERRORS_TOLD_MAX])
         return InvalidProduct(f"{told[0].pointer}: {told[0].message}", errors=told)
@@ -70,6 +77,7 @@ def check(external_id: str, body: ProductBody) -> Draft | InvalidProduct:
         category=category,
         attributes=attributes,
         variants=tuple(variants),
+        archived=body.archived,
     )
 
 
@@ -144,7 +152,7 @@ def check_variant(
         sku=body.sku,
         title=title if title.strip() else product_title,
         prices=check_prices(pointer, body, errors),
-        archived=False,
+        archived=body.archived,
         attributes=check_attributes(f"{pointer}/attributes", body.attributes, errors),
         on_hand=body.on_hand,
     )

@@ -7,6 +7,7 @@ so two requests about one product see each other, in their order.
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from operator import attrgetter
 
 import msgspec
 from msgspec import Struct
@@ -79,6 +80,8 @@ def upsert(
                 product_id=owner,
             )
     variants = draft.variants + left_out(existing, draft)
+    if any(variant.archived for variant in draft.variants):
+        variants = tuple(sorted(variants, key=attrgetter("archived")))
     if len(variants) > VARIANTS_EVER_MAX:
         return InvalidProduct(
             f"A product may have {VARIANTS_EVER_MAX} variants in its life; with the archived ones "
@@ -94,7 +97,7 @@ def upsert(
         category=draft.category,
         attributes=draft.attributes,
         version=version,
-        archived=False,
+        archived=draft.archived,
         variants=variants,
     )
     return put(shelf, existing, changed)

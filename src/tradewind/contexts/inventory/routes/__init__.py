@@ -30,6 +30,7 @@ from tradewind.contexts.inventory.problems import (
     UnknownLocation,
     UnknownSku,
 )
+from tradewind.contexts.inventory.routes import transfers
 from tradewind.contexts.inventory.tables import (
     Location,
     LocationList,
@@ -225,6 +226,7 @@ READ = Scope("inventory:read")
 WRITE = Scope("inventory:write")
 
 ROUTES = (
+    *transfers.ROUTES,
     Route(
         method="GET",
         path="/v1/stock",

@@ -1,0 +1,26 @@
+"""Reports of imports."""
+
+from tradewind.kernel.imports import LineError, Report
+from tradewind.platform.database.transaction import Snapshot
+
+# Served by the primary keys of both.
+IMPORT = """
+    SELECT import_id, created_at, updated_at, lines_taken, accepted, rejected, errors_kept,
+           finished, created, changed, unchanged, digest, form
+      FROM catalog.imports WHERE import_id = $1
+"""
+IMPORT_ERRORS = """
+    SELECT line, code, message, pointer, column_name FROM catalog.import_errors
+     WHERE import_id = $1 AND line <= $2 ORDER BY line LIMIT $3
+"""
+
+
+async def import_report(
+    snapshot: Snapshot, import_id: str, *, errors_max: int
+) -> tuple[Report, list[LineError]] | None:
+    """An import and its first errors. Errors of lines that the row does not count yet stay out."""
+    row = await snapshot.fetch_one(IMPORT, import_id, into=Report)
+    if row is None:
+        return None
+    args = (import_id, row.lines_taken, errors_max)
+    return row, await snapshot.fetch(IMPORT_ERRORS, *args, into=LineError)
