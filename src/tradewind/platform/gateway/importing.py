@@ -29,12 +29,17 @@ from tradewind.platform.gateway.request import Request
 LINE_BYTES_MAX = 1024 * 1024
 # A commit takes 500 lines at most; a chunk holds at most twice the longest line.
 CHUNK_LINES_MAX = 500
-CHUNK_LINES_MIN = 10
+CHUNK_LINES_MIN = 20
 CHUNK_LINES_FIRST = 50
 CHUNK_BYTES_MAX = 1024 * 1024
-# A unit of work that writes may take 250 ms; one of an import shall take a fifth of that.
-UNIT_S = 0.05
+# A unit of work that writes may take 250 ms; one of an import shall take less than half of that,
+# and much less where somebody waits for an order.
+UNIT_S = 0.1
 GROWS_BY = 1.25
+SHRINKS_BY = 0.7
+GIVES_WAY_TIMES = 2
+GIVES_WAY_S_MAX = 0.5
+LOOK_S = 0.005
 # A queue that stays full for 10 s is no queue that an import should wait in.
 BUSY_ROUNDS_MAX = 50
 BUSY_WAIT_S = 0.2
@@ -118,7 +123,7 @@ async def take_all(
     begins_at: int,
 ) -> None:
     """Hand every record in, from where the import is."""
-    pace = Pace()
+    pace = Pace(lambda: len(request.node.answers))
     resumed = Resumed(progress)
     first_line = begins_at
     async for chunk in chunks_of(records, pace):
@@ -145,8 +150,9 @@ async def take_all(
                 ),
             )
             resumed.over = True
-            pace.took(time.monotonic() - began)
+            took_s = time.monotonic() - began
             await request.node.caught_up(kind.copies, timeout_s=COPIES_TIMEOUT_S)
+            await pace.give_way(took_s)
     if not resumed.over and resumed.taken:
         resumed.check()
 
@@ -178,15 +184,24 @@ class Resumed:
 
 
 class Pace:
-    """How many lines are handed in at a time: as many as a unit of work takes in its time."""
+    """How many lines are handed in at a time: as many as a unit of work takes in its time; few
+    while somebody waits for an order, and only when nobody does, or not for long.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, waiting: Callable[[], int]) -> None:
         self.lines = CHUNK_LINES_FIRST
+        self._waiting = waiting
 
-    def took(self, seconds: float) -> None:
-        """The last ones took so long, waiting included."""
-        factor = max(0.5, min(GROWS_BY, UNIT_S / max(seconds, 0.001)))
-        self.lines = max(CHUNK_LINES_MIN, min(CHUNK_LINES_MAX, int(self.lines * factor)))
+    async def give_way(self, took_s: float) -> None:
+        """Return when nobody waits for an order, or after a while. The last unit took so long."""
+        if not self._waiting():
+            factor = max(0.5, min(GROWS_BY, UNIT_S / max(took_s, 0.001)))
+            self.lines = max(CHUNK_LINES_MIN, min(CHUNK_LINES_MAX, int(self.lines * factor)))
+            return
+        self.lines = max(CHUNK_LINES_MIN, int(self.lines * SHRINKS_BY))
+        until = time.monotonic() + min(GIVES_WAY_S_MAX, GIVES_WAY_TIMES * took_s)
+        while self._waiting() and time.monotonic() < until:
+            await asyncio.sleep(LOOK_S)
 
 
 async def submit_patiently(request: Request, chunk: Command) -> ImportProgress:
