@@ -61,6 +61,28 @@ HOSTILE: list[Any] = [
         "archived": True,
         "variants": [{"sku": f"GONE-{n}", "price": money("5")} for n in (2, 1)],
     },
+    {
+        "external_id": "options",
+        "title": "Options, media and dates",
+        "options": [{"title": "=Size", "values": ["-1", "M; L"]}],
+        "media": [{"id": "ab" * 32 + ".png", "alt": '+"alt"'}, {"id": "cd" * 32 + ".pdf"}],
+        "variants": [
+            {
+                "sku": "OPTS-1",
+                "options": {"=Size": "M; L"},
+                "prices": [
+                    money("2.5"),
+                    {**money("1.9999"), "valid_from": "2030-01-01T00:00:00Z"},
+                    {
+                        **money("1"),
+                        "valid_from": "2029-01-01T00:00:00+01:00",
+                        "valid_until": "2029-06-01T12:00:00Z",
+                    },
+                ],
+            },
+            {"sku": "OPTS-2", "options": {"=Size": "-1"}, "price": money("3", "EUR")},
+        ],
+    },
     {"external_id": "Ünï/cödé 1", "title": " \u202eright to left", "variants": [
         {"sku": "a,b", "price": money("1000000000"), "on_hand": 7}]},
 ]  # fmt: skip
@@ -98,7 +120,7 @@ async def test_what_is_exported_and_imported_is_the_same_to_the_byte(
 ) -> None:
     """Also where titles look like formulas, texts hold line breaks and products are archived."""
     report = await import_(empty, lines(HOSTILE))
-    assert (report["accepted"], report["created"], report["rejected"]) == (3, 3, 0), report
+    assert (report["accepted"], report["created"], report["rejected"]) == (4, 4, 0), report
     await empty.until_idle()
     taken = {name: await export(empty, name, form) for name in ("products", "stock")}
     dsn = await server.create_database()

@@ -14,10 +14,10 @@ from tradewind.checks.proofs import prove_all
 from tradewind.checks.replay.run import replay as replay_log
 from tradewind.checks.replay.terminal import sentences
 from tradewind.samples.client import AccessDenied, Client
+from tradewind.samples.files_in_and_out import send_book
 from tradewind.samples.history import make_plan, opening_stock, products
 from tradewind.samples.reconcile import Reconciliation, reconcile
 from tradewind.samples.replay import Outcomes, Pulse, replay
-from tradewind.samples.terminal import import_book
 from tradewind.testing.database import TestServer
 from tradewind.testing.shop import Shop, SimulatorProcess
 
@@ -36,7 +36,7 @@ async def stocked(
     shop = Shop(dsn, tmp_path_factory.mktemp("shop"), simulator.url)
     await shop.start()
     for _ in range(2):  # a second time does no harm
-        report = await import_book(PLAN, "book", shop.url, shop.admin_key)
+        report = await send_book(PLAN, "book", shop.url, shop.admin_key)
         assert report["accepted"] == len(list(products(PLAN))) and not report["rejected"]
     await shop.until_idle()
     yield shop

@@ -8,7 +8,6 @@ import json
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
@@ -59,15 +58,13 @@ def import_book(
 
         tradewind import online-retail online_retail.csv.gz
     """
-    from tradewind.samples import history
+    from tradewind.samples.files_in_and_out import print_report, send_book
 
     file = book or book_of_the_data_set()
-    lines = history.products(plan_of(file))
-    with TemporaryDirectory() as folder:
-        products = Path(folder) / f"{file.name}.ndjson"
-        products.write_bytes(b"".join(lines))
-        told = files.Told(str(products), "ndjson", None, "utf-8", False, "", url, key_file)
-        files.import_file("products", told)
+    report = files.run(send_book(plan_of(file), file.name, api_url(url), read_key(key_file)))
+    print_report(report)
+    if report["rejected"]:
+        raise typer.Exit(EXIT_BROKEN)
 
 
 def replay(

@@ -18,6 +18,7 @@ SHIFTS = tuple(range(120, -1, -10))
 LOW_62 = (1 << 62) - 1
 
 PREFIXES = {
+    "cat": "category",
     "chg": "change of a cart",
     "crt": "cart",
     "cus": "customer",
@@ -30,6 +31,7 @@ PREFIXES = {
     "msg": "message to a person",
     "ord": "order",
     "pay": "payment",
+    "lst": "price list",
     "prd": "product",
     "prs": "personal data in the vault",
     "ref": "refund",

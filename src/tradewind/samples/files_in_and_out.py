@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, Any, cast
 
 import aiohttp
@@ -27,6 +28,7 @@ from rich.progress import (
 
 from tradewind.kernel.ids import new_id
 from tradewind.samples.client import TRY_AGAIN, Client, Reply
+from tradewind.samples.history import Plan, products
 
 UPLOAD_CHUNK_BYTES = 64 * 1024
 PLAIN_COLUMNS = 120
@@ -117,6 +119,23 @@ async def send_file(wanted: Wanted, url: str, key: str) -> dict[str, Any]:
             )
         report: dict[str, Any] = reply.body
         return report
+
+
+async def send_book(plan: Plan, name: str, url: str, key: str) -> dict[str, Any]:
+    """Send the products of an order book, with their opening stock. Raises `ImportRefused`."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / f"{name}.ndjson"
+        file.write_bytes(b"".join(products(plan)))
+        wanted = Wanted(
+            kind="products",
+            file=file,
+            as_sheet=False,
+            mapping=None,
+            encoding="utf-8",
+            dry_run=False,
+            resume="",
+        )
+        return await send_file(wanted, url, key)
 
 
 def broken_off(error: Exception, import_id: str) -> str:

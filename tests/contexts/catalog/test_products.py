@@ -1,5 +1,7 @@
 """What becomes of a product: versions, ownership of skus, archives, what shoppers see."""
 
+from datetime import UTC, datetime
+
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +29,8 @@ from tradewind.contexts.catalog.tables import Product, ProductRow, VariantRow
 from tradewind.contexts.inventory import events as inventory_events
 from tradewind.kernel.ids import new_id
 from tradewind.kernel.money import Amount
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def shelf() -> Shelf:
@@ -131,7 +135,7 @@ def test_shoppers_see_live_variants_and_their_availability() -> None:
     eur = {"amount": "1.5", "currency": "EUR"}
     put(on, draft("mug", "A", "B", "C"))
     changed = put(on, draft("mug", variants=[variant("A", "0.001", prices=[eur]), variant("b")]))
-    seen = msgspec.json.decode(document(changed, {"A": "low"}), type=Product)
+    seen = msgspec.json.decode(document(changed, {"A": "low"}, NOW), type=Product)
     assert [(v.sku, v.availability) for v in seen.variants] == [("A", "low"), ("b", "out_of_stock")]
     assert seen.variants[0].price == Amount("0.001", "GBP")
     assert seen.variants[0].prices == (Amount("0.001", "GBP"), Amount("1.50", "EUR"))
@@ -143,9 +147,9 @@ def test_the_mark_follows_what_shoppers_see() -> None:
     on = shelf()
     put(on, draft("mug", "A", "B", "C"))
     changed = put(on, draft("mug", "A", "B"))
-    before = mark(changed, {})
-    assert mark(changed, {"B": "in_stock"}) != before
-    assert mark(changed, {"B": "out_of_stock", "C": "in_stock"}) == before
+    before = mark(changed, {}, NOW)
+    assert mark(changed, {"B": "in_stock"}, NOW) != before
+    assert mark(changed, {"B": "out_of_stock", "C": "in_stock"}, NOW) == before
 
 
 def test_catalog_and_inventory_compare_skus_alike() -> None:

@@ -1,9 +1,11 @@
 """What catalog can be asked to do, and the bodies in which people ask it."""
 
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
+from tradewind.contexts.catalog.events import Medium
 from tradewind.kernel.imports import Form, Heading, ImportProgress
 from tradewind.kernel.messages import Command
 from tradewind.kernel.texts import PROSE
@@ -11,6 +13,10 @@ from tradewind.kernel.texts import PROSE
 VARIANTS_MAX = 100
 PRICES_MAX = 50
 ATTRIBUTES_MAX = 100
+OPTIONS_MAX = 5
+MEDIA_MAX = 50
+# One unit of work writes a thousand rows at most.
+LIST_PRICES_MAX = 500
 ON_HAND_MAX = 1_000_000_000
 # What a reader of JSON in any language can hold exactly.
 INTEGER_MAX = 2**53
@@ -22,6 +28,7 @@ Sku = Annotated[str, Meta(min_length=1, max_length=64, pattern="^[!-~]([ -~]*[!-
 ExternalId = Annotated[str, Meta(min_length=1, max_length=100)]
 CategoryPath = Annotated[str, Meta(max_length=500)]
 CategoryName = Annotated[str, Meta(max_length=100)]
+OptionTitle = Annotated[str, Meta(min_length=1, max_length=100)]
 AttributeName = Annotated[str, Meta(min_length=1, max_length=100)]
 AttributeBody = (
     Annotated[str, Meta(max_length=1_000, extra={PROSE: True})]
@@ -38,6 +45,25 @@ class PriceBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     amount: Annotated[str, Meta(min_length=1, max_length=20)]
     currency: Annotated[str, Meta(pattern="^[A-Z]{3}$", max_length=3)]
+    # A price that counts for some time only; beside it stands one without dates.
+    valid_from: Annotated[datetime, Meta(tz=True)] | None = None
+    valid_until: Annotated[datetime, Meta(tz=True)] | None = None
+
+
+class OptionBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What variants differ in: ``{"title": "Size", "values": ["S", "M"]}``."""
+
+    title: OptionTitle
+    values: Annotated[list[OptionTitle], Meta(min_length=1, max_length=VARIANTS_MAX)]
+
+
+class MediumBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A medium that was uploaded, and what it shows, for who does not see it."""
+
+    id: Annotated[str, Meta(pattern="^[0-9a-f]{64}\\.[a-z0-9]{3,4}$")]
+    alt: Annotated[str, Meta(max_length=500)] = ""
+    # Not looked at: they are here so that a product that was read can be sent back.
+    url: Annotated[str, Meta(max_length=200)] | None = None
 
 
 class VariantBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,6 +77,8 @@ class VariantBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     # Units at the default location; left out, the stock stays as it is.
     on_hand: Annotated[int, Meta(ge=0, le=ON_HAND_MAX)] | None = None
     archived: bool = False  # its sku stays with the product, and is not sold
+    # One value of each option of the product: {"Size": "M"}.
+    options: Annotated[dict[OptionTitle, OptionTitle], Meta(max_length=OPTIONS_MAX)] = {}
     # Not looked at: they are here so that a product that was read can be sent back.
     availability: Annotated[str, Meta(max_length=20)] | None = None
 
@@ -66,6 +94,9 @@ class ProductBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     attributes: Attributes = {}
     external_id: ExternalId | None = None  # needed in an import; elsewhere as in the address
     archived: bool = False  # off the shelf, with all its variants
+    options: Annotated[list[OptionBody], Meta(max_length=OPTIONS_MAX)] = []
+    # In the order in which they are shown; left out, they stay as they are.
+    media: Annotated[list[MediumBody], Meta(max_length=MEDIA_MAX)] | None = None
     # Not looked at: they are here so that a product that was read can be sent back.
     id: Annotated[str, Meta(max_length=100)] | None = None
     version: Annotated[int, Meta(ge=0, le=INTEGER_MAX)] | None = None
@@ -88,6 +119,7 @@ class UpsertProduct(Command, frozen=True, kw_only=True):
     external_id: str
     body: ProductBody
     precondition: Precondition = Precondition()
+    by: str = ""  # whose credential
 
 
 class ArchiveProduct(Command, frozen=True, kw_only=True):
@@ -95,6 +127,7 @@ class ArchiveProduct(Command, frozen=True, kw_only=True):
 
     external_id: str
     precondition: Precondition = Precondition()
+    by: str = ""
 
 
 SYNONYMS_MAX = 5_000
@@ -148,17 +181,163 @@ class FinishImport(Command, frozen=True, kw_only=True):
     import_id: str
 
 
+CategoryId = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9_-]{0,79}$")]
+
+
+class CategoryBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A place in the tree. `parent`: id or path of another; without one it is at the top."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    parent: CategoryPath | None = None
+    position: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    description: Annotated[str, Meta(max_length=5_000, extra={PROSE: True})] = ""
+
+
+class CategoryPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What shall be different of a category; `"parent": null` moves it to the top."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100)] | UnsetType = UNSET
+    parent: CategoryPath | UnsetType | None = UNSET
+    position: Annotated[int, Meta(ge=0, le=1_000_000)] | UnsetType = UNSET
+    description: Annotated[str, Meta(max_length=5_000, extra={PROSE: True})] | UnsetType = UNSET
+
+
+class KeepCategory(Command, frozen=True, kw_only=True):
+    """Make a category, or rename, move or describe it. Outcome: an `Answer` (200, 201)."""
+
+    category_id: str
+    wanted: CategoryBody | CategoryPatch
+    by: str = ""
+
+
+class RemoveCategory(Command, frozen=True, kw_only=True):
+    """Take a category away that nothing stands in. Outcome: 204."""
+
+    category_id: str
+
+
+class FollowCategories(Command, frozen=True, kw_only=True):
+    """Let some products follow their category. Outcome: whether there may be more."""
+
+
+class AttributeDefinition(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an attribute holds. `categories`: where it is defined, and below; none: anywhere."""
+
+    kind: Literal["text", "number", "boolean", "choice", "date"]
+    unit: Annotated[str, Meta(min_length=1, max_length=20)] | None = None  # of a number
+    choices: Annotated[list[OptionTitle], Meta(max_length=500)] = []
+    required: bool = False
+    categories: Annotated[list[CategoryPath], Meta(max_length=100)] = []
+    description: Annotated[str, Meta(max_length=1_000)] = ""
+    name: AttributeName | None = None  # not looked at: so that what was read can be sent back
+
+
+class DefineAttribute(Command, frozen=True, kw_only=True):
+    """Say what an attribute holds. Outcome: an `Answer` (200, 201)."""
+
+    name: str
+    body: AttributeDefinition
+
+
+class DropAttribute(Command, frozen=True, kw_only=True):
+    """Let an attribute hold anything again. Outcome: 204."""
+
+    name: str
+
+
+CustomerGroup = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9-]{0,39}$")]
+
+
+class ListPriceBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a sku costs on a list; no amount takes it from the list."""
+
+    sku: Sku
+    amount: Annotated[str, Meta(min_length=1, max_length=20)] | None
+
+
+class PriceListBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A list of prices for a group of customers. With `prices` it holds those and no others."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=200)]
+    customer_group: CustomerGroup
+    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$", max_length=3)]
+    valid_from: Annotated[datetime, Meta(tz=True)] | None = None
+    valid_until: Annotated[datetime, Meta(tz=True)] | None = None
+    prices: Annotated[list[ListPriceBody], Meta(max_length=LIST_PRICES_MAX)] | None = None
+    id: Annotated[str, Meta(max_length=100)] | None = None  # not looked at
+    version: int | None = None  # not looked at
+
+
+class ListPricesBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Prices of a list that are new, other, or to go; the others stay."""
+
+    prices: Annotated[list[ListPriceBody], Meta(min_length=1, max_length=LIST_PRICES_MAX)]
+
+
+class KeepPriceList(Command, frozen=True, kw_only=True):
+    """Make a price list, or change it. Outcome: an `Answer` (200, 201)."""
+
+    list_id: str
+    body: PriceListBody
+
+
+class SetListPrices(Command, frozen=True, kw_only=True):
+    """Change some prices of a list. Outcome: an `Answer`."""
+
+    list_id: str
+    prices: tuple[ListPriceBody, ...]
+
+
+class RemovePriceList(Command, frozen=True, kw_only=True):
+    """Let the prices of a list count no more. Outcome: 204."""
+
+    list_id: str
+
+
+class ApplyPrices(Command, frozen=True, kw_only=True):
+    """Make some prices of lists part of their products. Outcome: whether there may be more."""
+
+    by: str = ""
+
+
+class ArrangeMedia(Command, frozen=True, kw_only=True):
+    """Show these media of a product, in this order. Outcome: an `Answer`."""
+
+    product_id: str
+    media: tuple[Medium, ...]
+    added: bool = False  # behind those that are there, rather than in their place
+    by: str = ""
+
+
 __all__ = [
+    "ApplyPrices",
     "ArchiveProduct",
+    "ArrangeMedia",
     "AttributeBody",
+    "AttributeDefinition",
     "Attributes",
     "BeginImport",
+    "CategoryBody",
+    "CategoryPatch",
+    "DefineAttribute",
+    "DropAttribute",
     "FinishImport",
+    "FollowCategories",
     "ImportChunk",
     "ImportProgress",
+    "KeepCategory",
+    "KeepPriceList",
+    "ListPriceBody",
+    "ListPricesBody",
+    "MediumBody",
+    "OptionBody",
     "Precondition",
     "PriceBody",
+    "PriceListBody",
     "ProductBody",
+    "RemoveCategory",
+    "RemovePriceList",
+    "SetListPrices",
     "UpsertProduct",
     "VariantBody",
 ]

@@ -4,21 +4,31 @@ from pathlib import Path
 
 from tradewind.contexts.catalog import queries, routes
 from tradewind.contexts.catalog.commands import (
+    ApplyPrices,
     ArchiveProduct,
+    ArrangeMedia,
     BeginImport,
+    DefineAttribute,
+    DropAttribute,
     FinishImport,
+    FollowCategories,
     ImportChunk,
+    KeepCategory,
+    KeepPriceList,
+    RemoveCategory,
+    RemovePriceList,
+    SetListPrices,
     SetSearch,
     UpsertProduct,
 )
 from tradewind.contexts.catalog.events import ProductChanged, sku_key
-from tradewind.contexts.catalog.handlers import availability, imports, products, search
+from tradewind.contexts.catalog.handlers import availability, imports, lists, products, search, tree
 from tradewind.contexts.inventory.events import (
     AvailabilityChanged,
     StockAdjusted,
     StockCounted,
 )
-from tradewind.platform.context import Consumer, Context, Projection, Redrawing
+from tradewind.platform.context import Consumer, Context, Projection, Redrawing, Sweep
 
 CONTEXT = Context(
     name="catalog",
@@ -33,6 +43,16 @@ CONTEXT = Context(
         ImportChunk: imports.take_chunks,
         FinishImport: imports.finish_imports,
         SetSearch: search.set_search,
+        KeepCategory: tree.keep_categories,
+        RemoveCategory: tree.remove_categories,
+        FollowCategories: tree.follow_categories,
+        DefineAttribute: tree.define_attributes,
+        DropAttribute: tree.drop_attributes,
+        KeepPriceList: lists.keep_lists,
+        SetListPrices: lists.set_prices,
+        RemovePriceList: lists.remove_lists,
+        ApplyPrices: lists.apply_prices,
+        ArrangeMedia: products.arrange_media,
     },
     consumers=(
         Consumer(
@@ -40,6 +60,11 @@ CONTEXT = Context(
             handler=availability.remember_availability,
             events=(AvailabilityChanged, StockCounted, StockAdjusted),
         ),
+    ),
+    sweeps=(
+        Sweep(name="prices", every_s=0.3, handler=availability.redraw_due),
+        Sweep(name="lists", every_s=2.0, handler=lists.apply_due),
+        Sweep(name="tree", every_s=2.0, handler=tree.follow_some),
     ),
     projections=(
         Projection(

@@ -1,5 +1,6 @@
 """What catalog announces. The subject is the product id; the sequence is the catalog version."""
 
+from datetime import datetime
 from typing import ClassVar
 
 from msgspec import Struct, field
@@ -25,11 +26,37 @@ def category_path(category: str | list[str]) -> str:
     return "/".join(name for name in stripped if name)
 
 
-class Price(Struct, frozen=True, kw_only=True):
-    """What one unit costs in one currency, in ten-thousandths of its major unit."""
+class Price(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one unit costs in one currency, in ten-thousandths of its major unit.
+
+    A price with a date counts from then on, before one without; of several the one that began last.
+    """
 
     currency: str
     amount_e4: int
+    valid_from: datetime | None = None
+    valid_until: datetime | None = None  # not any more in this instant
+
+
+class GroupPrice(Price, frozen=True, kw_only=True, omit_defaults=True):
+    """What one unit costs customers of a group; it counts before the prices for everybody."""
+
+    list_id: str
+    group: str
+
+
+class Option(Struct, frozen=True, kw_only=True):
+    """What variants of a product differ in, and what each may be: Size: S, M, L."""
+
+    title: str
+    values: tuple[str, ...]
+
+
+class Medium(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A picture or paper of a product. The id is made of its content: `/v1/media/{id}`."""
+
+    id: str
+    alt: str = ""
 
 
 class VariantChanged(Struct, frozen=True, kw_only=True):
@@ -43,6 +70,8 @@ class VariantChanged(Struct, frozen=True, kw_only=True):
     # How many units lie at the default location, where this change said so. A declaration, not a
     # state: None means that nothing was said.
     on_hand: int | None = None
+    options: dict[str, str] = field(default_factory=dict)
+    group_prices: tuple[GroupPrice, ...] = ()
 
 
 class ProductChanged(Event, frozen=True, kw_only=True):
@@ -61,6 +90,8 @@ class ProductChanged(Event, frozen=True, kw_only=True):
     variants: tuple[VariantChanged, ...]
     description: str = ""
     attributes: dict[str, AttributeValue] = field(default_factory=dict)
+    options: tuple[Option, ...] = ()
+    media: tuple[Medium, ...] = ()
 
     @property
     def subject(self) -> str:

@@ -1,11 +1,12 @@
 """Rows of catalog's tables and shapes of its answers, column by column, field by field."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from tradewind.contexts.catalog.events import AttributeValue
+from tradewind.contexts.catalog.events import AttributeValue, Option
 from tradewind.kernel.money import Amount
 
 Availability = Literal["in_stock", "low", "out_of_stock"]
@@ -25,6 +26,8 @@ class ProductRow(Struct, frozen=True):
     version: int
     archived: bool
     mark: str  # the availability of its variants, in short; with the version it is the ETag
+    options: str = "[]"  # JSON
+    media: str = "[]"  # JSON
 
 
 class VariantRow(Struct, frozen=True):
@@ -39,6 +42,8 @@ class VariantRow(Struct, frozen=True):
     archived: bool
     position: int
     availability: Availability
+    options: str = "{}"  # JSON
+    group_prices: str = "[]"  # JSON
 
 
 class Drawn(Struct, frozen=True):
@@ -104,6 +109,15 @@ class Variant(Struct, frozen=True, kw_only=True):
     prices: tuple[Amount, ...] | UnsetType = UNSET  # where there is more than one
     attributes: dict[str, AttributeValue] = {}
     availability: Availability = UNKNOWN_AVAILABILITY
+    options: dict[str, str] | UnsetType = UNSET  # what it is of each option of the product
+
+
+class ShownMedium(Struct, frozen=True, kw_only=True):
+    """A picture or paper, and where it is."""
+
+    id: str
+    url: str
+    alt: str
 
 
 class Product(Struct, frozen=True, kw_only=True):
@@ -117,6 +131,8 @@ class Product(Struct, frozen=True, kw_only=True):
     attributes: dict[str, AttributeValue]
     version: int
     variants: tuple[Variant, ...]
+    options: tuple[Option, ...] | UnsetType = UNSET  # what its variants differ in
+    media: tuple[ShownMedium, ...] | UnsetType = UNSET
 
 
 class ProductHit(Product, frozen=True, kw_only=True):
@@ -166,10 +182,150 @@ class SearchOfRaw(Struct, frozen=True, kw_only=True):
 
 
 class Category(Struct, frozen=True):
-    """A place in the tree of categories; `parent` is None at the top."""
+    """A place in the tree of categories; `parent` is the path of the one above, None at the top."""
 
     path: str
     parent: str | None
+    id: str
+    name: str
+    position: int
+    description: str
+
+
+class CategoryBranch(Category, frozen=True):
+    """A category with those below it, in their order."""
+
+    children: tuple["CategoryBranch", ...] = ()
+
+
+class CategoryTree(Struct, frozen=True, kw_only=True):
+    """The whole tree."""
+
+    items: list[CategoryBranch]
+    next: None = None
+
+
+class MoveRow(Struct, frozen=True):
+    """A row of catalog.moved_categories."""
+
+    from_path: str
+    to_path: str
+    by: str
+
+
+class Attribute(Struct, frozen=True):
+    """What an attribute holds, as it is shown."""
+
+    name: str
+    kind: str
+    unit: str | None
+    choices: tuple[str, ...]
+    required: bool
+    categories: tuple[str, ...]
+    description: str
+
+
+class AttributeRow(Struct, frozen=True):
+    """A row of catalog.attributes."""
+
+    name: str
+    kind: str
+    unit: str | None
+    choices: str  # JSON
+    required: bool
+    categories: Sequence[str]
+    description: str
+
+
+class AttributeList(Struct, frozen=True, kw_only=True):
+    """All attributes that are defined, or those of a category."""
+
+    items: list[Attribute]
+    next: None = None
+
+
+class PriceList(Struct, frozen=True):
+    """A list of prices for a group of customers."""
+
+    id: str
+    name: str
+    customer_group: str
+    currency: str
+    valid_from: datetime | None
+    valid_until: datetime | None
+    archived: bool
+    version: int
+
+
+class PriceLists(Struct, frozen=True, kw_only=True):
+    """All price lists."""
+
+    items: list[PriceList]
+    next: None = None
+
+
+class ListPriceRow(Struct, frozen=True):
+    """A row of catalog.list_prices."""
+
+    list_id: str
+    sku_key: str
+    amount_e4: int
+    removed: bool
+    list_version: int
+
+
+class ListPrice(Struct, frozen=True):
+    """What a sku costs on a list, as an import or a PUT takes it."""
+
+    sku: str
+    amount: str
+
+
+class ListPrices(Struct, frozen=True, kw_only=True):
+    """One page of the prices of a list, in the order of the skus."""
+
+    items: list[ListPrice]
+    next: str | None
+
+
+class ChangeRow(Struct, frozen=True):
+    """A row of catalog.history."""
+
+    version: int
+    at: datetime
+    by: str
+    changes: str  # JSON
+
+
+class FieldChanged(Struct, frozen=True):
+    """One field that changed; a new thing has `"after": "created"`."""
+
+    field: str
+    before: Any = None
+    after: Any = None
+
+
+class ProductChange(Struct, frozen=True):
+    """One change of a product: who said so and when, and which fields are not as they were."""
+
+    version: int
+    at: datetime
+    by: str
+    changes: list[FieldChanged]
+
+
+class History(Struct, frozen=True, kw_only=True):
+    """The last hundred changes of a product, newest first."""
+
+    items: list[ProductChange]
+    next: None = None
+
+
+class Media(Struct, frozen=True, kw_only=True):
+    """The media of a product, in their order."""
+
+    items: list[ShownMedium]
+    next: None = None
 
 
 class CategoryList(Struct, frozen=True, kw_only=True):
@@ -232,6 +388,7 @@ class ProductQuery(Struct, frozen=True, kw_only=True):
     cursor: str | None = None
     category: CategoryPath = ""  # it and everything below it
     q: SearchText = ""
+    group: Annotated[str, Meta(max_length=40)] | None = None  # whose prices; default: the caller's
 
 
 class SearchQuery(Struct, frozen=True, kw_only=True):
@@ -251,6 +408,7 @@ class SearchQuery(Struct, frozen=True, kw_only=True):
     currency: Annotated[str, Meta(pattern="^([A-Z]{3})?$")] = ""  # of prices
     # "all": only products that have all the words, also where hardly any has.
     match: Literal["auto", "all"] = "auto"
+    group: Annotated[str, Meta(max_length=40)] | None = None  # whose prices; default: the caller's
 
 
 class SuggestQuery(Struct, frozen=True, kw_only=True):
@@ -258,6 +416,7 @@ class SuggestQuery(Struct, frozen=True, kw_only=True):
 
     q: SearchText = ""
     limit: Annotated[int, Meta(ge=1, le=20)] = 5
+    group: Annotated[str, Meta(max_length=40)] | None = None  # whose prices; default: the caller's
 
 
 class CategoryQuery(Struct, frozen=True, kw_only=True):
@@ -265,3 +424,23 @@ class CategoryQuery(Struct, frozen=True, kw_only=True):
 
     limit: Limit = 100
     cursor: str | None = None
+    tree: bool = False  # all of them, each with those below it
+
+
+class PageQuery(Struct, frozen=True, kw_only=True):
+    """Which part of a list."""
+
+    limit: Limit = 100
+    cursor: str | None = None
+
+
+class GroupQuery(Struct, frozen=True, kw_only=True):
+    """For whom."""
+
+    group: Annotated[str, Meta(max_length=40)] | None = None  # whose prices; default: the caller's
+
+
+class AttributeQuery(Struct, frozen=True, kw_only=True):
+    """Which attributes to list."""
+
+    category: CategoryPath | None = None  # those that count there

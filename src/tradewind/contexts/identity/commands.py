@@ -40,6 +40,7 @@ class CreateKey(Command, frozen=True, kw_only=True):
     scopes: tuple[Scope, ...]
     expires_at: datetime | None
     created_by: str
+    customer_group: str = ""
     held: frozenset[str]  # the scopes of who asks: nobody can give what they do not have
 
 

@@ -27,7 +27,7 @@ LOCK = ("identity.api_keys", ("all",))
 # api_keys_pkey.
 KEYS = """
     SELECT key_id, name, scopes, secret_hash, version, created_at, created_by, expires_at,
-           revoked_at, revoked_by, last_used_at
+           revoked_at, revoked_by, last_used_at, customer_group
       FROM identity.api_keys WHERE key_id = ANY ($1::text[])"""
 
 
@@ -57,12 +57,14 @@ async def create_keys(tx: Transaction, commands: Sequence[CreateKey]) -> Decisio
 
 INSERT = """
     INSERT INTO identity.api_keys
-           (key_id, name, scopes, secret_hash, version, created_at, created_by, expires_at)
+           (key_id, name, scopes, secret_hash, version, created_at, created_by, expires_at,
+            customer_group)
     SELECT n.key_id, n.name, string_to_array(n.scopes, ' '), n.secret_hash, n.version,
-           n.created_at, n.created_by, n.expires_at
+           n.created_at, n.created_by, n.expires_at, n.customer_group
       FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bigint[], $6::timestamptz[],
-                  $7::text[], $8::timestamptz[])
-        AS n (key_id, name, scopes, secret_hash, version, created_at, created_by, expires_at)"""
+                  $7::text[], $8::timestamptz[], $9::text[])
+        AS n (key_id, name, scopes, secret_hash, version, created_at, created_by, expires_at,
+              customer_group)"""
 
 
 def insert(tx: Transaction, rows: Sequence[KeyRow]) -> None:
@@ -78,6 +80,7 @@ def insert(tx: Transaction, rows: Sequence[KeyRow]) -> None:
             [row.created_at for row in rows],
             [row.created_by for row in rows],
             [row.expires_at for row in rows],
+            [row.customer_group for row in rows],
             expect=len(rows),
         )
 
@@ -85,7 +88,7 @@ def insert(tx: Transaction, rows: Sequence[KeyRow]) -> None:
 # No index: there are a few dozen keys, and a revocation a month.
 THAT_MANAGE_KEYS = """
     SELECT key_id, name, scopes, secret_hash, version, created_at, created_by, expires_at,
-           revoked_at, revoked_by, last_used_at
+           revoked_at, revoked_by, last_used_at, customer_group
       FROM identity.api_keys WHERE $1 = ANY (scopes) AND revoked_at IS NULL"""
 
 # api_keys_pkey.

@@ -9,7 +9,7 @@ from tradewind.platform.security.authentication import KeyFacts
 # api_keys_pkey, read backwards: ids are in the order of time.
 PAGE = """
     SELECT key_id, name, scopes, secret_hash, version, created_at, created_by, expires_at,
-           revoked_at, revoked_by, last_used_at
+           revoked_at, revoked_by, last_used_at, customer_group
       FROM identity.api_keys WHERE $1::text IS NULL OR key_id < $1
      ORDER BY key_id DESC LIMIT $2"""
 
@@ -21,7 +21,7 @@ async def keys(db: Snapshot, *, before: str | None, count_max: int) -> list[KeyR
 
 # api_keys_pkey.
 FACTS = """
-    SELECT key_id, secret_hash, scopes, expires_at FROM identity.api_keys
+    SELECT key_id, secret_hash, scopes, expires_at, customer_group FROM identity.api_keys
      WHERE key_id = ANY ($1::text[]) AND revoked_at IS NULL"""
 
 

@@ -42,6 +42,7 @@ async def post_key(request: Request) -> Answer | Settled:
             name=body.name,
             scopes=body.scopes,
             expires_at=body.expires_at,
+            customer_group=body.customer_group or "",
             created_by=request.credential.id,
             held=request.credential.scopes,
             idempotency=request.idempotency,

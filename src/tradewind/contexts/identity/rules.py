@@ -52,6 +52,7 @@ def create(command: CreateKey, now: datetime) -> KeyRow | ScopeNotHeld | Invalid
         revoked_at=None,
         revoked_by=None,
         last_used_at=None,
+        customer_group=command.customer_group,
     )
 
 

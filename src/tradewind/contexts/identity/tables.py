@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from tradewind.contexts.identity.commands import SCOPES, Scope
 
@@ -23,6 +23,7 @@ class KeyRow(Struct, frozen=True):
     revoked_at: datetime | None
     revoked_by: str | None
     last_used_at: datetime | None
+    customer_group: str = ""
 
 
 class KeyId(Struct, frozen=True):
@@ -37,6 +38,8 @@ class NewKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: Annotated[str, Meta(min_length=1, max_length=100, description="What it is for.")]
     scopes: Annotated[tuple[Scope, ...], Meta(min_length=1, max_length=len(SCOPES))]
     expires_at: Annotated[datetime, Meta(tz=True)] | None = None
+    # Whose prices its holder is shown and pays.
+    customer_group: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9-]{0,39}$")] | None = None
 
 
 class KeyShown(Struct, frozen=True, kw_only=True):
@@ -50,6 +53,7 @@ class KeyShown(Struct, frozen=True, kw_only=True):
     expires_at: datetime | None
     last_used_at: datetime | None
     revoked_at: datetime | None
+    customer_group: str | UnsetType = UNSET
 
 
 class KeyIssued(KeyShown, frozen=True, kw_only=True):
@@ -83,4 +87,5 @@ def shown(row: KeyRow) -> KeyShown:
         expires_at=row.expires_at,
         last_used_at=row.last_used_at,
         revoked_at=row.revoked_at,
+        customer_group=row.customer_group or UNSET,
     )

@@ -45,6 +45,7 @@ class PlaceOrder(Command, frozen=True, kw_only=True):
     placed_at: datetime | None  # None: now
     cart_id: str | None = None  # the cart that it was
     hold: int = 0  # what that cart asked for last; 0: nothing is kept for it
+    customer_group: str = ""  # whose prices count; "": those for everybody
 
     @property
     def key(self) -> str:

@@ -128,7 +128,7 @@ CONTEXT = Context(
             event=ProductChanged,
             column="product_id",
             whose=attrgetter("product_id"),
-            key=("sku_key", "currency"),
+            key=("sku_key", "currency", "customer_group", "list_id", "from_ms"),
             rows=handlers.offers_of,
         ),
     ),

@@ -304,6 +304,8 @@ class Application:
     ) -> Response:
         """What the handler says, or said a moment ago where that still holds."""
         memory = self._recall.memory_of(endpoint)
+        if request.credential is not None and request.credential.customer_group:
+            memory = None  # they may be shown prices of their own
         if memory is not None:
             remembered: Remembered | None = memory.find(target)
             if remembered is not None:

@@ -47,6 +47,7 @@ class Credential(Struct, frozen=True):
     scopes: frozenset[str] = frozenset()
     order_id: str | None = None  # the one order that the holder of an order token may see
     cart_id: str | None = None  # the one cart that the holder of a cart token may use
+    customer_group: str = ""  # whose prices count for this caller; "": those for everybody
 
     def may(self, scope: str) -> bool:
         """Whether this caller holds `scope`."""
@@ -60,6 +61,7 @@ class KeyFacts(Struct, frozen=True):
     secret_hash: bytes
     scopes: Sequence[str]
     expires_at: datetime | None
+    customer_group: str = ""
 
 
 class KeySource(Protocol):
@@ -193,7 +195,7 @@ class Authenticator:
         if facts is None or not hmac.compare_digest(facts.secret_hash, digest):
             return None
         known = Known(
-            Credential(key_id, frozenset(facts.scopes)),
+            Credential(key_id, frozenset(facts.scopes), customer_group=facts.customer_group),
             None if facts.expires_at is None else facts.expires_at.timestamp(),
         )
         # A refresh that was sent after this look-up may have reported a revocation that the look-up

@@ -15,7 +15,7 @@ from tradewind.platform.database.transaction import Transaction
 # Served by the primary keys of both: the products that own one of these skus.
 PRODUCTS_OF_SKUS = """
     SELECT p.product_id, p.external_id, p.title, p.description, p.category, p.attributes,
-           p.version, p.archived, p.mark
+           p.version, p.archived, p.mark, p.options, p.media
       FROM catalog.products p
      WHERE p.product_id IN (SELECT v.product_id FROM catalog.variants v
                              WHERE v.sku_key = ANY($1::text[]))
@@ -78,9 +78,9 @@ async def remember_availability(
     shown = []
     for row in rows:
         product = products.restore(row, [v for v in variants if v.product_id == row.product_id])
-        mark = products.mark(product, availability)
+        mark = products.mark(product, availability, tx.now)
         if mark != row.mark:
-            shown.append((row, mark, products.document(product, availability).decode()))
+            shown.append((row, mark, products.document(product, availability, tx.now).decode()))
     save_documents(tx, shown)
     return NOTHING
 
@@ -124,7 +124,7 @@ def save_documents(tx: Transaction, shown: Sequence[tuple[ProductRow, str, str]]
 # Served by the primary key, in its order.
 NEXT_PRODUCTS = """
     SELECT product_id, external_id, title, description, category, attributes, version, archived,
-           mark
+           mark, options, media
       FROM catalog.products WHERE product_id > $1 ORDER BY product_id LIMIT $2
 """
 DOCUMENTS = """
@@ -149,10 +149,51 @@ async def redraw_documents(tx: Transaction, messages: Sequence[Redraw]) -> Decis
     shown = []
     for row in rows:
         product = products.restore(row, by_product.get(row.product_id, ()))
-        mark = products.mark(product, availability)
-        document = products.document(product, availability).decode()
+        mark = products.mark(product, availability, tx.now)
+        document = products.document(product, availability, tx.now).decode()
         if (mark, document) != (row.mark, there[row.product_id]):
             shown.append((row, mark, document))
     save_documents(tx, shown)
     after = ids[-1] if len(ids) == REDRAWN_AT_ONCE else None
     return Decision(outcomes=[Redrawn(after, len(rows), len(shown))])
+
+
+# Served by products_by_redraw.
+DUE = """
+    SELECT product_id, external_id, title, description, category, attributes, version, archived,
+           mark, options, media
+      FROM catalog.products WHERE redraw_at <= $1 ORDER BY redraw_at LIMIT $2
+"""
+REDRAWN = """
+    UPDATE catalog.products p SET mark = u.mark, document = u.document, redraw_at = u.redraw_at
+      FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::timestamptz[])
+        AS u(product_id, version, mark_before, mark, document, redraw_at)
+     WHERE p.product_id = u.product_id AND p.version = u.version AND p.mark = u.mark_before
+"""
+DUE_AT_ONCE = 100
+
+
+async def redraw_due(tx: Transaction) -> Decision:
+    """Show the prices that began, and no more those that ended. Orders look at the clock itself."""
+    rows = await tx.fetch(DUE, tx.now, DUE_AT_ONCE, into=ProductRow)
+    if not rows:
+        return NOTHING
+    variants = await load_variants(tx, [row.product_id for row in rows], [])
+    availability = {variant.sku_key: variant.availability for variant in variants}
+    shown = []
+    for row in rows:
+        product = products.restore(row, [v for v in variants if v.product_id == row.product_id])
+        mark = products.mark(product, availability, tx.now)
+        document = products.document(product, availability, tx.now).decode()
+        shown.append((row, mark, document, products.redraw_at(product, tx.now)))
+    tx.write(
+        REDRAWN,
+        [row.product_id for row, *_ in shown],
+        [row.version for row, *_ in shown],
+        [row.mark for row, *_ in shown],
+        [mark for _, mark, _, _ in shown],
+        [document for *_, document, _ in shown],
+        [again for *_, again in shown],
+        expect=len(shown),
+    )
+    return NOTHING

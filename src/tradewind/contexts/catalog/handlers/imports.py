@@ -134,7 +134,10 @@ async def take_chunks(tx: Transaction, chunks: Sequence[ImportChunk]) -> Decisio
             continue
         shelf = loaded.shelf
         if chunk.form.dry_run:
-            shelf = Shelf(products=dict(shelf.products), owners=dict(shelf.owners))
+            shelf = Shelf(
+                products=dict(shelf.products), owners=dict(shelf.owners), defined=shelf.defined
+            )
+        shelf.by = f"import {chunk.import_id}"
         taken = imports.take(
             shelf, report, chunk.first_line, lines, counts=counts, sheet=chunk.form.sheet
         )

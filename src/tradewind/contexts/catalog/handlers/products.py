@@ -1,11 +1,12 @@
 """Products as people and partners change them, one by one."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
-from tradewind.contexts.catalog.commands import ArchiveProduct, UpsertProduct
+from tradewind.contexts.catalog.commands import ArchiveProduct, ArrangeMedia, UpsertProduct
 from tradewind.contexts.catalog.events import ProductChanged
 from tradewind.contexts.catalog.handlers.shelves import LOCK, load, names_of, save
-from tradewind.contexts.catalog.problems import InvalidProduct
+from tradewind.contexts.catalog.problems import InvalidProduct, ProductNotFound
 from tradewind.contexts.catalog.rules import drafts, products
 from tradewind.contexts.catalog.tables import Availability
 from tradewind.kernel.answers import Answer
@@ -27,11 +28,12 @@ async def upsert_products(tx: Transaction, commands: Sequence[UpsertProduct]) ->
             outcomes.append(draft)
             continue
         is_new = draft.external_id not in shelf.products
+        shelf.by = command.by
         changed = products.upsert(shelf, draft, command.product_id, command.precondition)
         outcomes.append(
             changed
             if isinstance(changed, Problem)
-            else answer_of(changed, loaded.availability, status=201 if is_new else 200)
+            else answer_of(changed, loaded.availability, tx.now, status=201 if is_new else 200)
         )
     save(tx, loaded)
     return Decision(events=shelf.events, outcomes=outcomes)
@@ -44,6 +46,7 @@ async def archive_products(tx: Transaction, commands: Sequence[ArchiveProduct]) 
     loaded = await load(tx, (), external_ids)
     outcomes: list[Answer | Problem] = []
     for command in commands:
+        loaded.shelf.by = command.by
         archived = products.archive(loaded.shelf, command.external_id, command.precondition)
         outcomes.append(archived if isinstance(archived, Problem) else Answer(status=204))
     save(tx, loaded)
@@ -51,15 +54,43 @@ async def archive_products(tx: Transaction, commands: Sequence[ArchiveProduct]) 
 
 
 def answer_of(
-    product: ProductChanged, availability: Mapping[str, Availability], *, status: int
+    product: ProductChanged, availability: Mapping[str, Availability], now: datetime, *, status: int
 ) -> Answer:
     """A product as the answer to the request that changed it."""
-    mark = products.mark(product, availability)
+    mark = products.mark(product, availability, now)
     return Answer(
         status=status,
-        body=products.document(product, availability),
+        body=products.document(product, availability, now),
         headers={
             "ETag": f'"{product.version}-{mark}"',
             "Location": f"/v1/products/{product.product_id}",
         },
     )
+
+
+# Served by the primary key.
+NAMES = "SELECT external_id FROM catalog.products WHERE product_id = ANY($1::text[])"
+
+
+async def arrange_media(tx: Transaction, commands: Sequence[ArrangeMedia]) -> Decision:
+    """Say which media products have. Guarded by their versions. Safe to repeat."""
+    names = await tx.fetch_values(NAMES, sorted({command.product_id for command in commands}))
+    loaded = await load(tx, (), names)
+    shelf = loaded.shelf
+    outcomes: list[Answer | Problem] = []
+    for command in commands:
+        found = (p for p in shelf.products.values() if p.product_id == command.product_id)
+        existing = next(found, None)
+        if existing is None:
+            outcomes.append(ProductNotFound())
+            continue
+        shelf.by = command.by
+        arranged = products.arrange(shelf, existing, command.media, added=command.added)
+        is_new = command.added and not isinstance(arranged, Problem) and arranged is not existing
+        outcomes.append(
+            arranged
+            if isinstance(arranged, Problem)
+            else Answer(status=201 if is_new else 200, body=products.media(arranged))
+        )
+    save(tx, loaded)
+    return Decision(events=shelf.events, outcomes=outcomes)

@@ -22,12 +22,13 @@ decode_variants = msgspec.json.Decoder(list[VariantRow]).decode
 # product and its variants are of one moment.
 PAGE = """
     SELECT p.product_id, p.external_id, p.title, p.description, p.category, p.attributes, p.version,
-           p.archived, p.mark,
+           p.archived, p.mark, p.options, p.media,
            (SELECT json_agg(json_build_object(
                      'sku_key', v.sku_key, 'product_id', v.product_id, 'sku', v.sku,
                      'title', v.title, 'prices', v.prices::text,
                      'attributes', v.attributes::text, 'archived', v.archived,
-                     'position', v.position, 'availability', 'out_of_stock'))
+                     'position', v.position, 'availability', 'out_of_stock',
+                     'options', v.options))
               FROM catalog.variants v WHERE v.product_id = p.product_id)
       FROM catalog.products p
      WHERE p.external_id > $1 ORDER BY p.external_id LIMIT $2
@@ -37,7 +38,7 @@ PAGE = """
 class ExportRow(ProductRow, frozen=True):
     """A product with its variants as JSON."""
 
-    variants: str
+    variants: str = "[]"
 
 
 class Exported(Struct, frozen=True):

@@ -197,7 +197,8 @@ async def list_products(
 
 # Served by the primary key: "Home" stands before "Home/Lighting".
 CATEGORIES = """
-    SELECT path, parent FROM catalog.categories WHERE path > $1 ORDER BY path LIMIT $2
+    SELECT path, parent, category_id, name, position, description
+      FROM catalog.categories WHERE path > $1 ORDER BY path LIMIT $2
 """
 
 

@@ -1,5 +1,6 @@
 """HTTP: the catalog for shoppers, upserts for partners."""
 
+import hashlib
 import re
 
 from msgspec import Raw
@@ -13,14 +14,15 @@ from tradewind.contexts.catalog.commands import (
 )
 from tradewind.contexts.catalog.events import category_path
 from tradewind.contexts.catalog.problems import (
+    GroupNotYours,
     InvalidProduct,
     ProductNotFound,
     SkuTaken,
     VersionMismatch,
 )
+from tradewind.contexts.catalog.queries import model
 from tradewind.contexts.catalog.tables import (
-    CategoryList,
-    CategoryQuery,
+    GroupQuery,
     Page,
     PageOfRaw,
     Product,
@@ -60,8 +62,17 @@ async def get_products(request: Request) -> Answer:
         rows = await queries.list_products(
             snapshot, words, category, before=before, count_max=query.limit + 1
         )
+        group = group_of(request, query.group)
+        shown = {row.product_id: row.document for row in rows[: query.limit]}
+        if group:
+            shown = await model.for_group(snapshot, shown, group)
     page = rows[: query.limit]
     more = encode_cursor(page[-1].product_id) if len(rows) > query.limit else None
+    if group:
+        return Answer(
+            body=PageOfRaw(items=[Raw(d.encode()) for d in shown.values()], next=more),
+            headers=headers_for(group),
+        )
     # Whatever comes, goes or changes between the ends of the page; the row behind it, too.
     last = rows[-1].product_id if len(rows) > query.limit else ""
     request.depends = Depends(span=(last, before or queries.BEHIND_ALL_IDS))
@@ -75,34 +86,48 @@ async def get_product(request: Request) -> Answer:
     """
     async with request.reading() as snapshot:
         page = await queries.product(snapshot, request.params["id"])
-    return answer_with(request, page)
+    return await answer_with(request, page)
 
 
 async def get_product_of_sku(request: Request) -> Answer:
     """The product that has this sku, with all its variants. Letter case does not matter."""
     async with request.reading() as snapshot:
         page = await queries.product_of_sku(snapshot, request.params["sku"])
-    return answer_with(request, page)
+    return await answer_with(request, page)
 
 
-def answer_with(request: Request, page: Page | None) -> Answer:
+async def answer_with(request: Request, page: Page | None) -> Answer:
     """A product with its ETag; the gateway says 304 where the caller has it already."""
+    query: GroupQuery = request.query
+    group = group_of(request, query.group)
     if page is None:
         raise ProductNotFound()
+    if group:
+        async with request.reading() as snapshot:
+            shown = await model.for_group(snapshot, {page.product_id: page.document}, group)
+        body = shown[page.product_id].encode()
+        digest = hashlib.blake2b(body, digest_size=6).hexdigest()
+        tag = strong(page.version, digest)
+        return Answer(body=body, headers={"etag": tag, **headers_for(group)})
     request.depends = Depends(keys=frozenset((page.product_id,)))
     tag = strong(page.version, page.mark)
     return Answer(body=page.document.encode(), headers={"etag": tag})
 
 
-async def get_categories(request: Request) -> Answer:
-    """All categories that products stand or stood in, a parent before its children."""
-    query: CategoryQuery = request.query
-    after = decode_cursor(query.cursor, str)[0] if query.cursor else ""
-    async with request.reading() as snapshot:
-        rows = await queries.categories(snapshot, after=after, count_max=query.limit + 1)
-    page = rows[: query.limit]
-    more = encode_cursor(page[-1].path) if len(rows) > query.limit else None
-    return Answer(body=CategoryList(items=page, next=more))
+def group_of(request: Request, wanted: str | None) -> str:
+    """Whose prices the caller is shown. Raises `GroupNotYours`."""
+    credential = request.credential
+    own = credential.customer_group if credential is not None else ""
+    if wanted is None or wanted == own:
+        return own
+    if wanted and (credential is None or not credential.may(WRITE.name)):
+        raise GroupNotYours(f"Ask with a key of the group {wanted!r}, or without ?group=.")
+    return wanted
+
+
+def headers_for(group: str) -> dict[str, str]:
+    """What keeps prices of a group out of caches that others share."""
+    return {"cache-control": "private, no-cache"} if group else {}
 
 
 def product_cursor(cursor: str) -> str:
@@ -131,6 +156,7 @@ async def put_product(request: Request) -> Answer:
             external_id=request.params["id"],
             body=request.body,
             precondition=precondition_of(request),
+            by=who(request),
         )
     )
     return await once_copied(request, answer)
@@ -142,9 +168,18 @@ async def delete_product(request: Request) -> Answer:
     It is archived, not erased: orders still point to its skus. `If-Match` works as for PUT.
     """
     answer: Answer = await request.submit(
-        ArchiveProduct(external_id=request.params["id"], precondition=precondition_of(request))
+        ArchiveProduct(
+            external_id=request.params["id"],
+            precondition=precondition_of(request),
+            by=who(request),
+        )
     )
     return await once_copied(request, answer)
+
+
+def who(request: Request) -> str:
+    """Whose credential this is, for the history."""
+    return request.credential.id if request.credential else ""
 
 
 async def once_copied(request: Request, answer: Answer) -> Answer:
@@ -190,8 +225,9 @@ ROUTES = (
         handler=get_product,
         summary="Read a product.",
         permission=Anyone(),
+        query=GroupQuery,
         answers={200: Product, 304: None},
-        problems=(ProductNotFound,),
+        problems=(ProductNotFound, GroupNotYours),
         cache=REVALIDATE,
         tag="Catalog",
     ),
@@ -201,19 +237,9 @@ ROUTES = (
         handler=get_product_of_sku,
         summary="Read the product that has a sku.",
         permission=Anyone(),
+        query=GroupQuery,
         answers={200: Product, 304: None},
-        problems=(ProductNotFound,),
-        cache=REVALIDATE,
-        tag="Catalog",
-    ),
-    Route(
-        method="GET",
-        path="/v1/categories",
-        handler=get_categories,
-        summary="List categories.",
-        permission=Anyone(),
-        query=CategoryQuery,
-        answers={200: CategoryList},
+        problems=(ProductNotFound, GroupNotYours),
         cache=REVALIDATE,
         tag="Catalog",
     ),

@@ -1,12 +1,22 @@
 """HTTP: searches, suggestions while somebody types, and how the shop is searched."""
 
+from collections.abc import Sequence
+
 from msgspec import Raw
 
 from tradewind.contexts.catalog import queries
 from tradewind.contexts.catalog.commands import SearchBody, SetSearch
 from tradewind.contexts.catalog.events import category_path
-from tradewind.contexts.catalog.problems import InvalidSearchSettings
+from tradewind.contexts.catalog.problems import GroupNotYours, InvalidSearchSettings
+from tradewind.contexts.catalog.queries import model
+from tradewind.contexts.catalog.routes.products import (
+    REVALIDATE,
+    WRITE,
+    group_of,
+    headers_for,
+)
 from tradewind.contexts.catalog.tables import (
+    FoundProduct,
     SearchOfRaw,
     SearchQuery,
     SearchResult,
@@ -22,11 +32,8 @@ from tradewind.platform.cache.memory import Depends
 from tradewind.platform.gateway.pages import broken_cursor, decode_cursor, encode_cursor
 from tradewind.platform.gateway.problems import invalid_query
 from tradewind.platform.gateway.request import Request
-from tradewind.platform.gateway.routing import Anyone, Route, Scope
+from tradewind.platform.gateway.routing import Anyone, Route
 
-# May be kept, must be asked about: a version costs one round trip and no body.
-REVALIDATE = "public, no-cache"
-WRITE = Scope("catalog:write")
 FACETS_MAX = 10
 FACET_NAME_LENGTH_MAX = 100
 # What changes without another word about a product.
@@ -43,9 +50,10 @@ async def get_search(request: Request) -> Answer:
     `facets` names what to count over everything found: `category`, `categories` with all below
     each, `brand`, `price`, `availability` or any attribute. `filter[NAME]=VALUE` takes such a
     value; it does not narrow the counts of its own facet. Without `q` it lists everything, newest
-    first.
+    first. Filters, ranges and the order of prices are those of the prices for everybody.
     """
     query: SearchQuery = request.query
+    group = group_of(request, query.group)
     sort = "newest" if query.sort == "relevance" and not query.q.strip() else query.sort
     before, indexed = search_cursor(query.cursor, sort) if query.cursor else (None, None)
     names = facet_names(query.facets)
@@ -63,37 +71,54 @@ async def get_search(request: Request) -> Answer:
             indexed=indexed,
         ),
     )
-    keys = frozenset(row.product_id for row in found.products)
     changing = {*names, *query.filter, sort.removeprefix("-")}
-    request.depends = Depends(keys=keys, deep=True, wide=not changing.isdisjoint(SOLD))
+    documents = await shown_to(request, found.products, group, wide=not changing.isdisjoint(SOLD))
     more = None
     if found.last is not None:
         more = encode_cursor(*found.last, f"{'i' if found.indexed else 'r'}:{sort}")
     return Answer(
         body=SearchOfRaw(
-            items=[Raw(scored(row.document, row.score_micro)) for row in found.products],
+            items=[
+                Raw(scored(documents[row.product_id], row.score_micro)) for row in found.products
+            ],
             facets=found.counted,
             next=more,
             total=found.total,
             did_you_mean=found.corrected or None,
             exact=found.exact,
-        )
+        ),
+        headers=headers_for(group),
     )
 
 
 async def get_suggestions(request: Request) -> Answer:
     """What somebody may mean who has typed `q` so far: searches, categories, products."""
     query: SuggestQuery = request.query
+    group = group_of(request, query.group)
     found = await queries.suggest(request.memory, request.reading, query.q, query.limit)
-    keys = frozenset(row.product_id for row in found.products)
-    request.depends = Depends(keys=keys, deep=True)
+    documents = await shown_to(request, found.products, group, wide=False)
     return Answer(
         body=SuggestionsOfRaw(
             queries=found.queries,
             categories=[SuggestedCategory(*pair) for pair in found.categories],
-            products=[Raw(row.document.encode()) for row in found.products],
-        )
+            products=[Raw(document.encode()) for document in documents.values()],
+        ),
+        headers=headers_for(group),
     )
+
+
+async def shown_to(
+    request: Request, found: Sequence[FoundProduct], group: str, *, wide: bool
+) -> dict[str, str]:
+    """What was found as the caller is shown it, by id. With prices of a group it is not remembered;
+    else it ends with a change of what was found, or with any change where it is `wide`.
+    """
+    documents = {row.product_id: row.document for row in found}
+    if group:
+        async with request.reading() as snapshot:
+            return await model.for_group(snapshot, documents, group)
+    request.depends = Depends(keys=frozenset(documents), deep=True, wide=wide)
+    return documents
 
 
 async def get_search_settings(request: Request) -> Answer:
@@ -161,6 +186,7 @@ ROUTES = (
         permission=Anyone(),
         query=SearchQuery,
         answers={200: SearchResult},
+        problems=(GroupNotYours,),
         cache=REVALIDATE,
         tag="Catalog",
     ),
@@ -172,6 +198,7 @@ ROUTES = (
         permission=Anyone(),
         query=SuggestQuery,
         answers={200: Suggestions},
+        problems=(GroupNotYours,),
         cache=REVALIDATE,
         tag="Catalog",
     ),

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 import msgspec
 from msgspec import Struct
@@ -9,6 +10,8 @@ from msgspec import Struct
 from tradewind.contexts.catalog.commands import PriceBody, ProductBody, VariantBody
 from tradewind.contexts.catalog.events import (
     AttributeValue,
+    Medium,
+    Option,
     Price,
     VariantChanged,
     category_path,
@@ -42,6 +45,8 @@ class Draft(Struct, frozen=True, kw_only=True):
     attributes: dict[str, AttributeValue]
     variants: tuple[VariantChanged, ...]
     archived: bool = False
+    options: tuple[Option, ...] = ()
+    media: tuple[Medium, ...] | None = None  # None: as they are
 
 
 def check(external_id: str, body: ProductBody) -> Draft | InvalidProduct:
@@ -65,6 +70,8 @@ def check(external_id: str, body: ProductBody) -> Draft | InvalidProduct:
         if body.archived and not checked.archived:
             checked = msgspec.structs.replace(checked, archived=True)
         variants.append(checked)
+    options = check_options(body, errors)
+    media = check_media(body, errors)
     if not body.archived and all(variant.archived for variant in body.variants):
         errors.append(FieldError("/variants", "must have one that is not archived"))
     if errors:
@@ -78,6 +85,8 @@ def check(external_id: str, body: ProductBody) -> Draft | InvalidProduct:
         attributes=attributes,
         variants=tuple(variants),
         archived=body.archived,
+        options=options,
+        media=media,
     )
 
 
@@ -155,26 +164,86 @@ def check_variant(
         archived=body.archived,
         attributes=check_attributes(f"{pointer}/attributes", body.attributes, errors),
         on_hand=body.on_hand,
+        options=dict(body.options),
     )
 
 
 def check_prices(pointer: str, body: VariantBody, errors: list[FieldError]) -> tuple[Price, ...]:
-    """`price` first, then the other currencies of `prices`; one price per currency."""
+    """`price` first, then `prices`: of each currency and beginning one, and one without dates."""
     wanted: list[tuple[str, PriceBody]] = []
     if body.price is not None:
         wanted.append((f"{pointer}/price", body.price))
     wanted += [(f"{pointer}/prices/{i}", amount) for i, amount in enumerate(body.prices)]
     if not wanted:
         errors.append(FieldError(f"{pointer}/price", "is required"))
-    prices: dict[str, int] = {}
+    prices: dict[tuple[str, datetime | None], Price] = {}
     for place, amount in wanted:
         value = parse_e4(amount.amount)
+        begins, ends = amount.valid_from, amount.valid_until
         if CURRENCY.fullmatch(amount.currency) is None:
             message = "must be three capital letters (ISO 4217)"
             errors.append(FieldError(f"{place}/currency", message))
         elif value is None or not 0 <= value <= PRICE_E4_MAX:
             message = "must be a decimal text from 0 to 1000000000 with at most 4 decimals"
             errors.append(FieldError(f"{place}/amount", message))
-        elif prices.setdefault(amount.currency, value) != value:
-            errors.append(FieldError(place, f"is a second price in {amount.currency}"))
-    return tuple(Price(currency=code, amount_e4=value) for code, value in prices.items())
+        elif ends is not None and begins is None:
+            errors.append(FieldError(f"{place}/valid_from", "is required beside valid_until"))
+        elif ends is not None and begins is not None and ends <= begins:
+            errors.append(FieldError(f"{place}/valid_until", "must be after valid_from"))
+        else:
+            price = Price(
+                currency=amount.currency,
+                amount_e4=value,
+                valid_from=in_utc(begins),
+                valid_until=in_utc(ends),
+            )
+            if prices.setdefault((amount.currency, price.valid_from), price) != price:
+                errors.append(FieldError(place, f"is a second price in {amount.currency}"))
+    found = sorted(prices.values(), key=lambda price: price.valid_from is not None)
+    if found and found[0].valid_from is not None:
+        message = "must have a price without dates: what it costs when no other one counts"
+        errors.append(FieldError(f"{pointer}/price", message))
+    return tuple(found)
+
+
+def in_utc(instant: datetime | None) -> datetime | None:
+    """An instant as it is compared: whole seconds, UTC."""
+    return None if instant is None else instant.astimezone(UTC).replace(microsecond=0)
+
+
+def check_options(body: ProductBody, errors: list[FieldError]) -> tuple[Option, ...]:
+    """Every variant on the shelf is one value of each option, and no two are the same."""
+    options = tuple(Option(title=o.title, values=tuple(o.values)) for o in body.options)
+    values = {option.title: frozenset(option.values) for option in options}
+    for index, option in enumerate(options):
+        place = f"/options/{index}"
+        for text in (option.title, *option.values):
+            check_text(place, text, errors)
+        if len(values) < len(options) or len(values[option.title]) < len(option.values):
+            errors.append(FieldError(place, "must have a title and values that differ"))
+    seen: dict[tuple[str, ...], int] = {}
+    for index, variant in enumerate(body.variants):
+        place = f"/variants/{index}/options"
+        for title, value in variant.options.items():
+            if value not in values.get(title, ()):
+                errors.append(FieldError(place, f"{title}: {value} is no option of the product"))
+        if variant.archived or body.archived or not options:
+            continue
+        if missing := [title for title in values if title not in variant.options]:
+            errors.append(FieldError(place, f"must say which {missing[0]} it is"))
+            continue
+        chosen = tuple(variant.options[title] for title in values)
+        if (first := seen.setdefault(chosen, index)) != index:
+            errors.append(FieldError(place, f"are those of /variants/{first}"))
+    return options
+
+
+def check_media(body: ProductBody, errors: list[FieldError]) -> tuple[Medium, ...] | None:
+    """Each medium once."""
+    if body.media is None:
+        return None
+    for index, medium in enumerate(body.media):
+        check_text(f"/media/{index}/alt", medium.alt, errors)
+    if len({medium.id for medium in body.media}) < len(body.media):
+        errors.append(FieldError("/media", "must name each medium once"))
+    return tuple(Medium(id=medium.id, alt=medium.alt) for medium in body.media)

@@ -14,7 +14,7 @@ from tradewind.contexts.catalog.rules import sheet_rows as rows
 from tradewind.contexts.catalog.rules.drafts import Draft, check
 from tradewind.contexts.catalog.rules.products import Shelf, put, upsert
 from tradewind.contexts.catalog.rules.sheet_rows import Row, pointed
-from tradewind.contexts.catalog.tables import CountRow
+from tradewind.contexts.catalog.tables import Attribute, CountRow
 from tradewind.kernel.imports import (
     ERRORS_KEPT_MAX,
     MESSAGE_LENGTH_MAX,
@@ -257,12 +257,12 @@ def take_rows(
     external_id = row.external_id
     existing = shelf.products.get(external_id)
     # Beside the shelf: each row sees those before it, and only what comes of all is announced.
-    beside = Shelf(products={}, owners=shelf.owners)
+    beside = Shelf(products={}, owners=shelf.owners, by=shelf.by, defined=shelf.defined)
     if existing is not None:
         beside.products[external_id] = existing
     for line in lines:
         state = beside.products.get(external_id)
-        draft = draft_of(state, line, sheet)
+        draft = draft_of(state, line, sheet, shelf.defined)
         if isinstance(draft, LineError):
             taken.errors.append(draft)
             continue
@@ -304,13 +304,15 @@ def announce_once(
     put(shelf, existing, changed)
 
 
-def draft_of(state: ProductChanged | None, line: Line, sheet: Sheet) -> Draft | LineError:
+def draft_of(
+    state: ProductChanged | None, line: Line, sheet: Sheet, defined: Mapping[str, Attribute]
+) -> Draft | LineError:
     """The whole product that a row makes of the one that is there."""
     assert line.row is not None
     pointer: str | None = None
     at = 0
     try:
-        body, at = rows.merged(state, line.row)
+        body, at = rows.merged(state, line.row, defined)
         draft = check(line.row.external_id, body)
         if not isinstance(draft, InvalidProduct):
             return draft

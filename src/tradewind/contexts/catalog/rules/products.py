@@ -7,14 +7,18 @@ so two requests about one product see each other, in their order.
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from operator import attrgetter
 
 import msgspec
 from msgspec import Struct
 
-from tradewind.contexts.catalog.commands import Precondition
+from tradewind.contexts.catalog.commands import MEDIA_MAX, Precondition
 from tradewind.contexts.catalog.events import (
     AttributeValue,
+    GroupPrice,
+    Medium,
+    Option,
     Price,
     ProductChanged,
     VariantChanged,
@@ -26,12 +30,16 @@ from tradewind.contexts.catalog.problems import (
     SkuTaken,
     VersionMismatch,
 )
-from tradewind.contexts.catalog.rules.drafts import Draft
+from tradewind.contexts.catalog.rules import attributes
+from tradewind.contexts.catalog.rules.drafts import ERRORS_TOLD_MAX, Draft
 from tradewind.contexts.catalog.tables import (
     UNKNOWN_AVAILABILITY,
+    Attribute,
     Availability,
+    Media,
     Product,
     ProductRow,
+    ShownMedium,
     Variant,
     VariantRow,
 )
@@ -42,8 +50,13 @@ from tradewind.kernel.problems import FieldError, Problem
 VARIANTS_EVER_MAX = 500
 AVAILABILITY_LETTER = {"in_stock": b"i", "low": b"l", "out_of_stock": b"o"}
 ANY_VERSION = Precondition()
+ALWAYS = datetime(1, 1, 1, tzinfo=UTC)
 
 ATTRIBUTES_DECODER = msgspec.json.Decoder(dict[str, AttributeValue])
+OPTIONS_DECODER = msgspec.json.Decoder(tuple[Option, ...])
+MEDIA_DECODER = msgspec.json.Decoder(tuple[Medium, ...])
+CHOSEN_DECODER = msgspec.json.Decoder(dict[str, str])
+GROUP_PRICES_DECODER = msgspec.json.Decoder(tuple[GroupPrice, ...])
 PRICES_DECODER = msgspec.json.Decoder(tuple[Price, ...])
 ENCODER = msgspec.json.Encoder()
 
@@ -54,6 +67,10 @@ class Shelf(Struct, kw_only=True):
     products: dict[str, ProductChanged]  # by external id
     owners: dict[str, str]  # product id by sku key
     events: list[ProductChanged] = []
+    # Each change: what was, what is, who said so; in the order of the events.
+    trail: list[tuple[ProductChanged | None, ProductChanged, str]] = []
+    by: str = ""  # whoever is being heard
+    defined: Mapping[str, Attribute] = {}  # attributes, by name
 
 
 def upsert(
@@ -79,6 +96,10 @@ def upsert(
                 sku=variant.sku,
                 product_id=owner,
             )
+    wrong = attributes.wrong_with(shelf.defined, draft)
+    if wrong:
+        told = f"{wrong[0].pointer}: {wrong[0].message}"
+        return InvalidProduct(told, errors=tuple(wrong[:ERRORS_TOLD_MAX]))
     variants = draft.variants + left_out(existing, draft)
     if any(variant.archived for variant in draft.variants):
         variants = tuple(sorted(variants, key=attrgetter("archived")))
@@ -98,9 +119,32 @@ def upsert(
         attributes=draft.attributes,
         version=version,
         archived=draft.archived,
-        variants=variants,
+        variants=with_group_prices(existing, variants),
+        options=draft.options,
+        media=media_of(existing, draft),
     )
     return put(shelf, existing, changed)
+
+
+def with_group_prices(
+    existing: ProductChanged | None, variants: tuple[VariantChanged, ...]
+) -> tuple[VariantChanged, ...]:
+    """The variants with the prices of groups that they had: those come from price lists."""
+    if existing is None:
+        return variants
+    known = {sku_key(v.sku): v.group_prices for v in existing.variants if v.group_prices}
+    if not known:
+        return variants
+    return tuple(
+        msgspec.structs.replace(v, group_prices=known.get(sku_key(v.sku), ())) for v in variants
+    )
+
+
+def media_of(existing: ProductChanged | None, draft: Draft) -> tuple[Medium, ...]:
+    """The media of a product: those of the draft, or as they were."""
+    if draft.media is not None:
+        return draft.media
+    return existing.media if existing else ()
 
 
 def archive(
@@ -121,6 +165,29 @@ def archive(
         variants=tuple(msgspec.structs.replace(v, archived=True) for v in existing.variants),
     )
     return put(shelf, existing, changed)
+
+
+def arrange(
+    shelf: Shelf, existing: ProductChanged, media: tuple[Medium, ...], *, added: bool
+) -> ProductChanged | Problem:
+    """Show these media of a product, or these behind the others; each once."""
+    if added:
+        new = {medium.id: medium for medium in media}
+        kept = tuple(new.pop(medium.id, medium) for medium in existing.media)
+        media = kept + tuple(new.values())
+    ids = {medium.id for medium in media}
+    if len(media) > MEDIA_MAX or len(ids) < len(media):
+        return InvalidProduct(f"A product has at most {MEDIA_MAX} media, each of them once.")
+    version = existing.version + 1
+    changed = msgspec.structs.replace(existing, media=media, version=version, sequence=version)
+    return put(shelf, existing, changed)
+
+
+def media(product: ProductChanged) -> Media:
+    """The media of a product as they are shown."""
+    return Media(
+        items=[ShownMedium(id=m.id, url=f"/v1/media/{m.id}", alt=m.alt) for m in product.media]
+    )
 
 
 def refuse_version(
@@ -159,6 +226,7 @@ def put(shelf: Shelf, existing: ProductChanged | None, changed: ProductChanged) 
     for variant in state.variants:
         shelf.owners[sku_key(variant.sku)] = state.product_id
     shelf.events.append(changed)
+    shelf.trail.append((existing, state, shelf.by))
     return state
 
 
@@ -184,6 +252,8 @@ def restore(row: ProductRow, variants: Iterable[VariantRow]) -> ProductChanged:
         attributes=ATTRIBUTES_DECODER.decode(row.attributes),
         version=row.version,
         archived=row.archived,
+        options=OPTIONS_DECODER.decode(row.options),
+        media=MEDIA_DECODER.decode(row.media),
         variants=tuple(
             VariantChanged(
                 sku=v.sku,
@@ -191,19 +261,25 @@ def restore(row: ProductRow, variants: Iterable[VariantRow]) -> ProductChanged:
                 prices=PRICES_DECODER.decode(v.prices),
                 archived=v.archived,
                 attributes=ATTRIBUTES_DECODER.decode(v.attributes),
+                options=CHOSEN_DECODER.decode(v.options) if v.options != "{}" else {},
+                group_prices=GROUP_PRICES_DECODER.decode(v.group_prices)
+                if v.group_prices != "[]"
+                else (),
             )
             for v in sorted(variants, key=lambda v: v.position)
         ),
     )
 
 
-def document(product: ProductChanged, availability: Mapping[str, Availability]) -> bytes:
-    """The product as shoppers see it, encoded. Availability by sku key."""
+def document(
+    product: ProductChanged, availability: Mapping[str, Availability], now: datetime
+) -> bytes:
+    """The product as shoppers see it at a moment, encoded. Availability by sku key."""
     variants: list[Variant] = []
     for v in product.variants:
         if v.archived:
             continue
-        prices = tuple(wire_e4(price.amount_e4, price.currency) for price in v.prices)
+        prices = tuple(wire_e4(price.amount_e4, price.currency) for price in prices_at(v, now))
         variants.append(
             Variant(
                 sku=v.sku,
@@ -212,6 +288,7 @@ def document(product: ProductChanged, availability: Mapping[str, Availability]) 
                 prices=prices if len(prices) > 1 else msgspec.UNSET,
                 attributes=v.attributes,
                 availability=availability.get(sku_key(v.sku), UNKNOWN_AVAILABILITY),
+                options=v.options or msgspec.UNSET,
             )
         )
     return ENCODER.encode(
@@ -224,17 +301,58 @@ def document(product: ProductChanged, availability: Mapping[str, Availability]) 
             attributes=product.attributes,
             version=product.version,
             variants=tuple(variants),
+            options=product.options or msgspec.UNSET,
+            media=tuple(media(product).items) or msgspec.UNSET,
         )
     )
 
 
-def mark(product: ProductChanged, availability: Mapping[str, Availability]) -> str:
-    """What availability adds to the ETag. Equal where shoppers see the same, whenever that was."""
+def prices_at(variant: VariantChanged, now: datetime) -> tuple[Price, ...]:
+    """What a variant costs everybody at a moment: one price per currency, in their order."""
+    prices = variant.prices
+    if all(price.valid_from is None for price in prices):
+        return prices
+    found: dict[str, Price] = {}
+    for price in prices:
+        known = found.get(price.currency)
+        if counts_at(price, now) and (known is None or began(price) > began(known)):
+            found[price.currency] = price
+    return tuple(found.values())
+
+
+def counts_at(price: Price, now: datetime) -> bool:
+    """Whether a price counts at a moment."""
+    if price.valid_from is not None and now < price.valid_from:
+        return False
+    return price.valid_until is None or now < price.valid_until
+
+
+def began(price: Price) -> datetime:
+    """Since when a price counts: the later one counts more."""
+    return price.valid_from or ALWAYS
+
+
+def redraw_at(product: ProductChanged, now: datetime) -> datetime | None:
+    """When what shoppers see changes by the clock alone; None: never."""
+    instants = [
+        instant
+        for variant in product.variants
+        if not variant.archived
+        for price in variant.prices
+        for instant in (price.valid_from, price.valid_until)
+        if instant is not None and instant > now
+    ]
+    return min(instants) if instants else None
+
+
+def mark(product: ProductChanged, availability: Mapping[str, Availability], now: datetime) -> str:
+    """What availability and the clock add to the ETag. Equal where shoppers see the same."""
+    live = [variant for variant in product.variants if not variant.archived]
     letters = b"".join(
-        AVAILABILITY_LETTER[availability.get(sku_key(v.sku), UNKNOWN_AVAILABILITY)]
-        for v in product.variants
-        if not v.archived
+        AVAILABILITY_LETTER[availability.get(sku_key(v.sku), UNKNOWN_AVAILABILITY)] for v in live
     )
+    if any(price.valid_from is not None for v in live for price in v.prices):
+        letters += ENCODER.encode([prices_at(variant, now) for variant in live])
     return hashlib.blake2b(letters, digest_size=6).hexdigest()
 
 

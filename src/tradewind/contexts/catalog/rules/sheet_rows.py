@@ -14,16 +14,20 @@ from msgspec import UNSET, Struct, UnsetType
 from tradewind.contexts.catalog.commands import (
     VARIANTS_MAX,
     Attributes,
+    MediumBody,
+    OptionBody,
     PriceBody,
     ProductBody,
     VariantBody,
 )
 from tradewind.contexts.catalog.events import ProductChanged, VariantChanged, sku_key
+from tradewind.contexts.catalog.rules.attributes import from_cell
+from tradewind.contexts.catalog.tables import Attribute
 from tradewind.kernel.money import wire_e4
 from tradewind.kernel.sheets import BrokenRow
 
 # Of a product, by the name of its field in a sheet.
-OF_PRODUCT = ("title", "description", "category", "attributes", "archived")
+OF_PRODUCT = ("title", "description", "category", "attributes", "archived", "options", "media")
 # Of a variant: the name in a sheet, and in a body.
 OF_VARIANT = {
     "sku": "sku",
@@ -32,13 +36,16 @@ OF_VARIANT = {
     "variant_attributes": "attributes",
     "on_hand": "on_hand",
     "variant_archived": "archived",
+    "variant_options": "options",
 }
 FIELDS = ("external_id", *OF_PRODUCT, *OF_VARIANT, "price", "currency")
-NAMED = ("attributes", "variant_attributes")
+NAMED = ("attributes", "variant_attributes", "variant_options")
 PATH_STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 WORDS_FOR_TRUE = frozenset({"true", "yes", "1"})
 WORDS_FOR_FALSE = frozenset({"false", "no", "0"})
-AS_JSON = frozenset({"prices", "attributes", "variant_attributes"})
+AS_JSON = frozenset(
+    {"prices", "attributes", "variant_attributes", "options", "variant_options", "media"}
+)
 AS_BOOLEAN = frozenset({"archived", "variant_archived"})
 
 
@@ -59,6 +66,7 @@ class Row(Struct, frozen=True, kw_only=True):
     # Single attributes, where a column stands for one; they join those that are there.
     product_attributes: dict[str, Any] | UnsetType = UNSET
     variant_attributes: dict[str, Any] | UnsetType = UNSET
+    chosen: dict[str, str] | UnsetType = UNSET  # an option of the variant, in a column of its own
 
 
 def read_fields(said: Mapping[str, str]) -> Row:
@@ -85,6 +93,7 @@ def read_fields(said: Mapping[str, str]) -> Row:
         variant=variant,
         product_attributes=single["attributes"] or UNSET,
         variant_attributes=single["variant_attributes"] or UNSET,
+        chosen=single["variant_options"] or UNSET,
     )
 
 
@@ -109,7 +118,9 @@ def value_of(field: str, cell: str) -> Any:
     return cell
 
 
-def merged(existing: ProductChanged | None, row: Row) -> tuple[ProductBody, int]:
+def merged(
+    existing: ProductChanged | None, row: Row, defined: Mapping[str, Attribute]
+) -> tuple[ProductBody, int]:
     """The product as it is once the row is taken, and which variant the row is about.
 
     Raises `BadCell`, or `msgspec.ValidationError` for a value of a wrong shape.
@@ -121,9 +132,11 @@ def merged(existing: ProductChanged | None, row: Row) -> tuple[ProductBody, int]
         document = {name: getattr(kept, name) for name in OF_PRODUCT}
         variants = list(kept.variants)
     if not isinstance(row.product_attributes, UnsetType):
-        single = row.product_attributes
+        single = typed(row.product_attributes, defined)
         document["attributes"] = {**document.get("attributes", {}), **single}
     document.update(row.product)
+    if not isinstance(row.chosen, UnsetType):
+        document["options"] = with_choice(document.get("options", []), row.chosen)
     if "title" not in document:
         raise BadCell("title", "is required: there is no such product yet")
     key = sku_key(row.variant["sku"])
@@ -131,7 +144,7 @@ def merged(existing: ProductChanged | None, row: Row) -> tuple[ProductBody, int]
     if at == len(variants):
         variants.append(None)
     try:
-        variants[at] = merged_variant(variants[at], row)
+        variants[at] = merged_variant(variants[at], row, defined)
     except msgspec.ValidationError as error:
         pointer, message = pointed(str(error))
         field = field_of(f"/variants/{at}{pointer or ''}", at)
@@ -139,32 +152,49 @@ def merged(existing: ProductChanged | None, row: Row) -> tuple[ProductBody, int]
     if sum(not v.archived for v in variants) > VARIANTS_MAX:
         raise BadCell("sku", f"is one too many: a product may have {VARIANTS_MAX} variants")
     attributes = msgspec.convert(document.pop("attributes", {}), Attributes)
-    rest = msgspec.convert(
-        {**document, "variants": [{"sku": row.variant["sku"]}]}, ProductBody, strict=True
-    )
+    document = msgspec.to_builtins(document)
+    rest = msgspec.convert({**document, "variants": [{"sku": row.variant["sku"]}]}, ProductBody)
     body = msgspec.structs.replace(rest, attributes=attributes, variants=variants)
     return body, at
 
 
-def merged_variant(before: VariantBody | None, row: Row) -> VariantBody:
+def with_choice(options: list[Any], chosen: Mapping[str, str]) -> list[Any]:
+    """The options of a product with what a variant is among them."""
+    known = {each["title"]: list(each["values"]) for each in msgspec.to_builtins(options)}
+    for title, value in chosen.items():
+        values = known.setdefault(title, [])
+        if value not in values:
+            values.append(value)
+    return [{"title": title, "values": values} for title, values in known.items()]
+
+
+def typed(single: Mapping[str, Any], defined: Mapping[str, Attribute]) -> dict[str, Any]:
+    """Attributes from cells of their own, as they are defined."""
+    return {name: from_cell(defined.get(name), cell) for name, cell in single.items()}
+
+
+def merged_variant(
+    before: VariantBody | None, row: Row, defined: Mapping[str, Attribute]
+) -> VariantBody:
     """The variant as it is once the row is taken."""
     said = dict(row.variant)
     single = row.variant_attributes
     if not isinstance(single, UnsetType):
         known = before.attributes if before else {}
-        said["attributes"] = {**known, **said.get("attributes", {}), **single}
+        said["attributes"] = {**known, **said.get("attributes", {}), **typed(single, defined)}
+    if not isinstance(row.chosen, UnsetType):
+        known_options = before.options if before else {}
+        said["options"] = {**known_options, **said.get("options", {}), **row.chosen}
     if before is None:
         return msgspec.convert(said, VariantBody)
     if "price" in said and "prices" not in said:
-        # A price in one currency says nothing about the others.
-        currency = said["price"]["currency"]
-        said["prices"] = [
-            {"amount": p.amount, "currency": p.currency}
-            for p in before.prices
-            if p.currency != currency
-        ]
-        if before.prices and before.prices[0].currency != currency:
-            said["prices"].append(said.pop("price"))
+        # A price in one currency says nothing about the others, nor about those with dates.
+        price = said.pop("price")
+        prices = msgspec.to_builtins(before.prices)
+        same = [p for p in prices if p["currency"] == price["currency"] and not p["valid_from"]]
+        said["prices"] = [{**p, **price} if p in same else p for p in prices]
+        if not same:
+            said["prices"].append(price)
     wanted = msgspec.convert(said, VariantBody)
     changes = {name: getattr(wanted, name) for name in said}
     if "price" in said or "prices" in said:
@@ -181,17 +211,27 @@ def body_of(product: ProductChanged) -> ProductBody:
         attributes=product.attributes,
         external_id=product.external_id,
         archived=product.archived,
+        options=[OptionBody(title=o.title, values=list(o.values)) for o in product.options],
+        media=[MediumBody(id=m.id, alt=m.alt) for m in product.media],
         variants=[variant_body(variant) for variant in product.variants],
     )
 
 
 def variant_body(variant: VariantChanged) -> VariantBody:
     """A stored variant as somebody could have sent it."""
-    prices = [wire_e4(price.amount_e4, price.currency) for price in variant.prices]
     return VariantBody(
         sku=variant.sku,
         title=variant.title,
-        prices=[PriceBody(amount=p.amount, currency=p.currency) for p in prices],
+        prices=[
+            PriceBody(
+                amount=wire_e4(price.amount_e4, price.currency).amount,
+                currency=price.currency,
+                valid_from=price.valid_from,
+                valid_until=price.valid_until,
+            )
+            for price in variant.prices
+        ],
+        options=variant.options,
         attributes=variant.attributes,
         archived=variant.archived,
     )
@@ -223,12 +263,15 @@ SHEET_COLUMNS = (
     "category",
     "attributes",
     "archived",
+    "options",
+    "media",
     "sku",
     "variant_title",
     "price",
     "currency",
     "prices",
     "variant_attributes",
+    "variant_options",
     "variant_archived",
 )
 
@@ -244,6 +287,10 @@ def exported(product: ProductChanged) -> dict[str, Any]:
         document["attributes"] = product.attributes
     if product.archived:
         document["archived"] = True
+    if product.options:
+        document["options"] = product.options
+    if product.media:
+        document["media"] = product.media
     document["variants"] = [exported_variant(variant) for variant in product.variants]
     return document
 
@@ -256,6 +303,8 @@ def exported_variant(variant: VariantChanged) -> dict[str, Any]:
         document["prices"] = others
     if variant.attributes:
         document["attributes"] = variant.attributes
+    if variant.options:
+        document["options"] = variant.options
     if variant.archived:
         document["archived"] = True
     return document
@@ -263,8 +312,13 @@ def exported_variant(variant: VariantChanged) -> dict[str, Any]:
 
 def exported_prices(variant: VariantChanged) -> list[dict[str, Any]]:
     """The prices of a variant, the one that is shown first."""
-    amounts = [wire_e4(price.amount_e4, price.currency) for price in variant.prices]
-    return [{"amount": each.amount, "currency": each.currency} for each in amounts]
+    found: list[dict[str, Any]] = []
+    for price in variant.prices:
+        amount = wire_e4(price.amount_e4, price.currency).amount
+        dates = {"valid_from": price.valid_from, "valid_until": price.valid_until}
+        told = {name: instant for name, instant in dates.items() if instant is not None}
+        found.append({"amount": amount, "currency": price.currency, **told})
+    return found
 
 
 def sheet_rows(product: ProductChanged) -> list[list[Any]]:
@@ -278,6 +332,8 @@ def sheet_rows(product: ProductChanged) -> list[list[Any]]:
             product.category,
             as_json(product.attributes),
             word(product.archived),
+            as_json(product.options),
+            as_json(product.media),
         ]
         found.append(
             [
@@ -289,6 +345,7 @@ def sheet_rows(product: ProductChanged) -> list[list[Any]]:
                 first["currency"],
                 as_json(others),
                 as_json(variant.attributes),
+                as_json(variant.options),
                 word(variant.archived),
             ]
         )

@@ -9,7 +9,7 @@ from tradewind.contexts.orders import rules
 from tradewind.contexts.orders.commands import PlaceOrder
 from tradewind.contexts.orders.events import OrderPlaced
 from tradewind.contexts.orders.handlers.desk import ORDER
-from tradewind.contexts.orders.handlers.offers import OFFERS_OF, SAME_OFFERS, read_offers
+from tradewind.contexts.orders.handlers.offers import OFFERS_OF, prove, read_offers
 from tradewind.contexts.orders.rules import Offers
 from tradewind.contexts.orders.rules.documents import TaxRates, tax_rates
 from tradewind.contexts.orders.tables import (
@@ -71,17 +71,7 @@ async def place_orders(tx: Transaction, commands: Sequence[PlaceOrder]) -> Decis
         rows = await read_offers(tx, keys)
         placed, outcomes = price(tx, commands, Offers(rows), set(taken))
     if known:
-        same = [row for rows in known.values() for row in rows]
-        tx.write(
-            SAME_OFFERS,
-            [row.sku_key for row in same],
-            [row.currency for row in same],
-            [row.sku for row in same],
-            [row.title for row in same],
-            [row.unit_price_e4 for row in same],
-            expect=len(same),
-        )
-        tx.vouch(OFFERS_OF, known)
+        prove(tx, known)
     if placed:
         insert(tx, placed)
     return Decision(

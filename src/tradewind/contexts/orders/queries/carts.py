@@ -23,7 +23,8 @@ CARTS = f"""
 ONE = f"{CARTS} WHERE c.cart_id = $1"
 # Served by the primary key.
 OFFERS = """
-    SELECT sku_key, currency, sku, title, unit_price_e4
+    SELECT sku_key, currency, sku, title, unit_price_e4, version, customer_group, list_id, from_ms,
+           until_ms
       FROM orders.offers WHERE sku_key = ANY($1::text[])
 """
 
@@ -62,7 +63,7 @@ async def seen(db: Snapshot, rows: list[CartRow], *, expires: timedelta) -> list
     found = []
     for row in rows:
         shown = view(row, offers, standing_of(row), expires=expires, at=db.now)
-        found.append(SeenCart(row, shown, etag_of(shown), prices_now(row, offers)))
+        found.append(SeenCart(row, shown, etag_of(shown), prices_now(row, offers, db.now)))
     return found
 
 

@@ -79,6 +79,7 @@ async def post_order(request: Request) -> Answer | Settled:
         else minor(body.expected_total, "/expected_total", body.currency),
         channel=body.channel or "web",
         imported=imported,
+        customer_group=request.credential.customer_group if request.credential else "",
         placed_at=None if body.placed_at is None else body.placed_at.astimezone(UTC),
         idempotency=request.idempotency,
     )

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from tradewind.contexts.orders.rules.placing import Offers
-from tradewind.contexts.orders.tables import RejectionView, TotalsView
+from tradewind.contexts.orders.tables import OfferRow, RejectionView, TotalsView
 from tradewind.contexts.orders.tables.carts import (
     CartLineView,
     CartOrderView,
@@ -29,16 +29,21 @@ def shipping_options(currency: str) -> list[ShippingOptionView]:
     return [ShippingOptionView(STANDARD, "Standard delivery", wire(0, currency))]
 
 
-def price_now(offers: Offers, row: CartRow, sku: str) -> int | None:
+def offer_now(offers: Offers, row: CartRow, sku: str, at: datetime) -> OfferRow | None:
+    """What a sku is sold for to everybody at a moment, in the currency of the cart."""
+    return offers.find(sku, row.currency, group="", now_ms=int(at.timestamp() * 1_000))
+
+
+def price_now(offers: Offers, row: CartRow, sku: str, at: datetime) -> int | None:
     """The unit price of a line at this moment; None where it is not sold."""
-    offer = offers.find(sku, row.currency)
+    offer = offer_now(offers, row, sku, at)
     return None if offer is None else offer.unit_price_e4
 
 
-def prices_now(row: CartRow, offers: Offers) -> tuple[tuple[int, int | None], ...]:
+def prices_now(row: CartRow, offers: Offers, at: datetime) -> tuple[tuple[int, int | None], ...]:
     """Every line's number and price at this moment."""
     lines = zip(row.numbers, row.skus, strict=True)
-    return tuple((number, price_now(offers, row, sku)) for number, sku in lines)
+    return tuple((number, price_now(offers, row, sku, at)) for number, sku in lines)
 
 
 def view(
@@ -51,7 +56,7 @@ def view(
     for number, sku, title, quantity, then in zip(
         row.numbers, row.skus, row.titles, row.quantities, row.prices_then, strict=True
     ):
-        offer = offers.find(sku, currency)
+        offer = offer_now(offers, row, sku, at)
         now = None if offer is None else offer.unit_price_e4
         total = None if now is None else line_total_minor(now, quantity, currency)
         subtotal += total or 0

@@ -44,7 +44,13 @@ from tradewind.contexts.orders.rules.cart_rows import (
     shopper_of,
     standing_of,
 )
-from tradewind.contexts.orders.rules.cart_views import STANDARD, etag_of, price_now, view
+from tradewind.contexts.orders.rules.cart_views import (
+    STANDARD,
+    etag_of,
+    offer_now,
+    price_now,
+    view,
+)
 from tradewind.contexts.orders.rules.placing import Offers, amount, place
 from tradewind.contexts.orders.tables.carts import CartRow, Ended
 from tradewind.kernel.answers import Answer, Pending
@@ -126,7 +132,7 @@ class CartDesk:
         places: dict[str, int] = {}
         errors: list[FieldError] = []
         for index, line in enumerate(command.lines):
-            offer = self.offers.find(line.sku, row.currency)
+            offer = offer_now(self.offers, row, line.sku, self.now)
             if offer is None:
                 errors.append(self.not_sold(line.sku, row.currency, f"/lines/{index}/sku"))
                 continue
@@ -225,7 +231,9 @@ class CartDesk:
             self.undo(before)
             if isinstance(wrong, problems.CartPriceChanged):
                 self.touch(before)
-                before.prices_shown = [price_now(self.offers, before, sku) for sku in before.skus]
+                before.prices_shown = [
+                    price_now(self.offers, before, sku, self.now) for sku in before.skus
+                ]
             assert wrong is not None
             return wrong
         row.order_id, row.order_status = command.order_id, "placed"
@@ -279,7 +287,7 @@ class CartDesk:
 
     def put_in(self, row: CartRow, sku: str, quantity: int) -> Problem | None:
         """Units of a sku that is sold; more of what is there already add up."""
-        offer = self.offers.find(sku, row.currency)
+        offer = offer_now(self.offers, row, sku, self.now)
         if offer is None:
             error = self.not_sold(sku, row.currency, "/sku")
             return problems.UnknownSku("Put something else in.", errors=(error,))
@@ -386,7 +394,7 @@ class CartDesk:
         if row.ended is None:
             hour = self.now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
             row.look_at = hour + min(self.patience.abandoned, self.patience.expires)
-        row.prices_shown = [price_now(self.offers, row, sku) for sku in row.skus]
+        row.prices_shown = [price_now(self.offers, row, sku, self.now) for sku in row.skus]
 
     def touch(self, row: CartRow) -> None:
         """Remember that a row changes, and what it was before."""

@@ -19,16 +19,33 @@ class Offers:
     """What is for sale, by sku without letter case and currency."""
 
     def __init__(self, rows: Iterable[OfferRow]) -> None:
-        self._by_key = {(row.sku_key, row.currency): row for row in rows}
+        self._by_key: dict[tuple[str, str], list[OfferRow]] = {}
+        for row in rows:
+            self._by_key.setdefault((row.sku_key, row.currency), []).append(row)
         self._skus = {sku for sku, _ in self._by_key}
 
-    def find(self, sku: str, currency: str) -> OfferRow | None:
-        """The offer, or None."""
-        return self._by_key.get((sku.upper(), currency))
+    def find(self, sku: str, currency: str, *, group: str, now_ms: int) -> OfferRow | None:
+        """The offer that counts for a group at a moment, or None.
+
+        One of the group before those for everybody; then the one that began last; then the lowest.
+        """
+        rows = self._by_key.get((sku.upper(), currency), ())
+        best: OfferRow | None = None
+        for row in rows:
+            if row.customer_group and row.customer_group != group:
+                continue
+            if row.from_ms <= now_ms < row.until_ms and (best is None or rank(row) > rank(best)):
+                best = row
+        return best
 
     def sells(self, sku: str) -> bool:
         """Whether the sku is sold in any currency."""
         return sku.upper() in self._skus
+
+
+def rank(row: OfferRow) -> tuple[bool, int, int]:
+    """Of offers that count at the same time, the greatest one counts."""
+    return bool(row.customer_group), row.from_ms, -row.unit_price_e4
 
 
 def place(
@@ -41,9 +58,12 @@ def place(
             external_id=command.external_id,
         )
     lines: list[OrderLine] = []
+    now_ms = int(now.timestamp() * 1_000)
     errors: list[FieldError] = []
     for index, wanted in enumerate(command.lines):
-        offer = offers.find(wanted.sku, command.currency)
+        offer = offers.find(
+            wanted.sku, command.currency, group=command.customer_group, now_ms=now_ms
+        )
         if offer is None:
             elsewhere = offers.sells(wanted.sku)
             message = f"is not sold in {command.currency}" if elsewhere else "is not sold here"

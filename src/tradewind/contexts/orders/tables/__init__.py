@@ -83,14 +83,22 @@ BASKET_COLUMNS = (
 )
 
 
+END_OF_TIME_MS = 2**63 - 1
+
+
 class OfferRow(Struct, frozen=True):
-    """What one sku costs in one currency, as orders knows it."""
+    """What one sku costs in one currency, as orders knows it: whom, and when."""
 
     sku_key: str
     currency: str
     sku: str
     title: str
     unit_price_e4: int
+    version: int = 0  # of its product: a change of that changes it
+    customer_group: str = ""  # "": everybody
+    list_id: str = ""
+    from_ms: int = 0
+    until_ms: int = END_OF_TIME_MS
 
 
 class LineView(Struct, frozen=True):
