@@ -15,6 +15,7 @@ PRICES_MAX = 50
 ATTRIBUTES_MAX = 100
 OPTIONS_MAX = 5
 MEDIA_MAX = 50
+MEDIUM_EXAMPLE = "7f83b165" * 8 + ".png"
 # One unit of work writes a thousand rows at most.
 LIST_PRICES_MAX = 500
 ON_HAND_MAX = 1_000_000_000
@@ -60,7 +61,7 @@ class OptionBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class MediumBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A medium that was uploaded, and what it shows, for who does not see it."""
 
-    id: Annotated[str, Meta(pattern="^[0-9a-f]{64}\\.[a-z0-9]{3,4}$")]
+    id: Annotated[str, Meta(pattern="^[0-9a-f]{64}\\.[a-z0-9]{3,4}$", examples=[MEDIUM_EXAMPLE])]
     alt: Annotated[str, Meta(max_length=500)] = ""
     # Not looked at: they are here so that a product that was read can be sent back.
     url: Annotated[str, Meta(max_length=200)] | None = None

@@ -193,16 +193,9 @@ class Category(Struct, frozen=True):
 
 
 class CategoryBranch(Category, frozen=True):
-    """A category with those below it, in their order."""
+    """A category; where the tree was asked for with those below it, in their order."""
 
-    children: tuple["CategoryBranch", ...] = ()
-
-
-class CategoryTree(Struct, frozen=True, kw_only=True):
-    """The whole tree."""
-
-    items: list[CategoryBranch]
-    next: None = None
+    children: tuple["CategoryBranch", ...] | UnsetType = UNSET
 
 
 class MoveRow(Struct, frozen=True):
@@ -331,7 +324,7 @@ class Media(Struct, frozen=True, kw_only=True):
 class CategoryList(Struct, frozen=True, kw_only=True):
     """One page of categories, parents before children."""
 
-    items: list[Category]
+    items: list[CategoryBranch]
     next: str | None
 
 

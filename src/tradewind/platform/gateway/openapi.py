@@ -188,15 +188,22 @@ def operation_of(
             "content": dict.fromkeys(route.media_types, content),
         }
     elif route.streamed:
-        text = {"schema": {"type": "string"}}
         operation["requestBody"] = {
             "required": True,
-            "content": dict.fromkeys(route.media_types, text),
+            "content": {name: text_of(route, name) for name in route.media_types},
         }
     operation["responses"] = answers_of(route, schemas) | problem_responses(route)
     operation["security"] = security_of(route)
     operation["x-rate-limit-class"] = route.limit
     return operation
+
+
+def text_of(route: Route, media_type: str) -> dict[str, Any]:
+    """A body that is no JSON document."""
+    text: dict[str, Any] = {"schema": {"type": "string"}}
+    if media_type in route.examples:
+        text["example"] = route.examples[media_type]
+    return text
 
 
 def tag_of(endpoint: Endpoint) -> str:
@@ -243,7 +250,10 @@ def answers_of(route: Route, schemas: Mapping[Any, Any]) -> dict[str, Any]:
     for status, kind in route.answers.items():
         response: dict[str, Any] = {"description": HTTPStatus(status).phrase}
         if kind is bytes:
-            response["content"] = {"application/octet-stream": {}}
+            types = route.examples if route.method == "GET" else {}
+            response["content"] = {name: text_of(route, name) for name in types} or {
+                "application/octet-stream": {}
+            }
         elif kind is not None:
             response["content"] = {"application/json": {"schema": schemas[id(kind)]}}
         if route.keyed is not Keyed.NO:

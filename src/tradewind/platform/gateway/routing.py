@@ -74,4 +74,5 @@ class Route(Struct, frozen=True, kw_only=True):
     streamed: bool = False  # the handler reads request.stream() itself, in constant memory
     media_types: tuple[str, ...] = ("application/json",)
     body_bytes_max: int = JSON_BODY_BYTES_MAX
+    examples: Mapping[str, str] = {}  # of a body that is no JSON, or of an answer: by media type
     tag: str = ""

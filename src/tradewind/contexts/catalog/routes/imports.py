@@ -23,6 +23,17 @@ from tradewind.platform.gateway.routing import STREAMED_BODY_BYTES_MAX, Route, S
 
 WRITE = Scope("catalog:write")
 IMPORT_ERRORS_SHOWN_MAX = 1_000
+EXAMPLES = {
+    "application/x-ndjson": (
+        '{"external_id": "mug", "title": "Mug", "category": "Kitchen/Mugs", "variants": '
+        '[{"sku": "MUG-BLUE", "price": {"amount": "12.75", "currency": "GBP"}, "on_hand": 40}]}\n'
+    ),
+    "text/csv": (
+        "external_id,title,category,sku,price,currency,on_hand\r\n"
+        "mug,Mug,Kitchen/Mugs,MUG-BLUE,12.75,GBP,40\r\n"
+        "mug,,,MUG-RED,11.50,GBP,7\r\n"
+    ),
+}
 # All who follow a product: the import is never more than one commit ahead of them.
 PRODUCTS = Kind(
     begin=BeginImport,
@@ -102,6 +113,7 @@ ROUTES = (
         permission=WRITE,
         query=ExportQuery,
         answers={200: bytes},
+        examples=EXAMPLES,
         tag="Catalog",
     ),
     Route(
@@ -115,6 +127,7 @@ ROUTES = (
         problems=(ImportNotFound, ImportOutOfStep, ImportDiffers, InvalidSheet),
         streamed=True,
         media_types=MEDIA_TYPES,
+        examples=EXAMPLES,
         body_bytes_max=STREAMED_BODY_BYTES_MAX,
         tag="Catalog",
     ),

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import msgspec
+
 from tradewind.contexts.catalog import queries
 from tradewind.contexts.catalog.commands import (
     ApplyPrices,
@@ -38,9 +40,9 @@ from tradewind.contexts.catalog.tables import (
     AttributeList,
     AttributeQuery,
     Category,
+    CategoryBranch,
     CategoryList,
     CategoryQuery,
-    CategoryTree,
     History,
     ListPrices,
     PageQuery,
@@ -68,10 +70,10 @@ async def get_categories(request: Request) -> Answer:
     query: CategoryQuery = request.query
     async with request.reading() as snapshot:
         if query.tree:
-            return Answer(body=CategoryTree(items=await model.tree(snapshot)))
+            return Answer(body=CategoryList(items=await model.tree(snapshot), next=None))
         after = decode_cursor(query.cursor, str)[0] if query.cursor else ""
         rows = await queries.categories(snapshot, after=after, count_max=query.limit + 1)
-    page = rows[: query.limit]
+    page = [CategoryBranch(**msgspec.structs.asdict(row)) for row in rows[: query.limit]]
     more = encode_cursor(page[-1].path) if len(rows) > query.limit else None
     return Answer(body=CategoryList(items=page, next=more))
 
@@ -255,7 +257,7 @@ ROUTES = (
         "List categories.",
         permission=Anyone(),
         query=CategoryQuery,
-        answers={200: CategoryList | CategoryTree},
+        answers={200: CategoryList},
         cache="public, no-cache",
     ),
     route(

@@ -40,6 +40,10 @@ STOCK = Kind(
 # A page of an export is 50 kB, and one short read.
 PAGE_ROWS = 1_000
 COLUMNS = ("sku", "location", "on_hand")
+EXAMPLES = {
+    "application/x-ndjson": '{"sku":"MUG-BLUE","location":"main","on_hand":40}\n',
+    "text/csv": "sku,location,on_hand\r\nMUG-BLUE,main,40\r\n",
+}
 encode = msgspec.json.Encoder().encode
 
 
@@ -129,6 +133,7 @@ ROUTES = (
         problems=(ImportNotFound, ImportOutOfStep, ImportDiffers, InvalidSheet),
         streamed=True,
         media_types=MEDIA_TYPES,
+        examples=EXAMPLES,
         body_bytes_max=STREAMED_BODY_BYTES_MAX,
         tag="stock",
     ),
@@ -150,6 +155,7 @@ ROUTES = (
         permission=READ,
         query=StockExportQuery,
         answers={200: bytes},
+        examples=EXAMPLES,
         tag="stock",
     ),
 )
