@@ -56,6 +56,9 @@ async def test_the_examples_of_a_page_work_one_after_the_other(
     for block in blocks:
         answers += await run(block, tmp_path, shop)
         await shop.until_idle()
+    assert not any(answer.get("rejected", 0) > 1 for answer in answers)
+    if '/v1/orders"' not in page.read_text("utf-8"):
+        return
     order = next(answer for answer in answers if "order_token" in answer)
     assert order["status"] == "confirmed"
     assert "MessageSent" in {name_of(item) for name in answers for item in name.get("items", [])}
