@@ -119,13 +119,16 @@ def routes() -> list[Route]:
     ]
 
 
+SENDS = re.compile(r" (-d|--data-binary) ")
+
+
 def calls(block: Block) -> Iterator[tuple[str, str, str]]:
     """Every curl call of a block: method, target, options."""
     for found in CURL.finditer(block.text):
         options = found["options"]
         named = re.search(r"-X ([A-Z]+)", options)
         yield (
-            named[1] if named else "POST" if " -d " in options else "GET",
+            named[1] if named else "POST" if SENDS.search(options) else "GET",
             found["target"],
             options,
         )
