@@ -7,8 +7,10 @@ SELECT n, bench.id((extract(epoch FROM at) * 1000)::bigint, md5(n::text)), at, (
        (n - 1) % 32, bench.sku(n), bench.title(n)
   FROM bench.part p, generate_series(p.low, p.high) n,
        LATERAL (SELECT p.begins + n * p.step AS at OFFSET 0) t;
-INSERT INTO catalog.categories (path, parent)
-SELECT 'Bench', NULL UNION ALL SELECT DISTINCT bench.category(n), 'Bench' FROM bench.chunk
+INSERT INTO catalog.categories (path, parent, category_id, name)
+SELECT path, parent, 'cat_' || substr(md5(path), 1, 26), regexp_replace(path, '^.*/', '')
+  FROM (SELECT 'Bench' AS path, NULL AS parent
+        UNION ALL SELECT DISTINCT bench.category(n), 'Bench' FROM bench.chunk) c
     ON CONFLICT DO NOTHING;
 INSERT INTO catalog.products (product_id, external_id, title, description, category, categories,
        attributes, version, archived, mark, document, search, created_at, updated_at)
@@ -29,6 +31,11 @@ SELECT a, 'prd_' || id, a, ta, '[{"currency":"GBP","amount_e4":99900}]', '{}', f
   FROM bench.chunk ORDER BY n;
 INSERT INTO catalog.availability (sku_key, availability, sequence)
 SELECT a, 'in_stock', 2 FROM bench.chunk ORDER BY n;
+INSERT INTO catalog.counts (sku_key, declared, counted, sequence)
+SELECT a, 1000000000, 1000000000, 1 FROM bench.chunk ORDER BY n;
+INSERT INTO catalog.history (product_id, version, at, by, changes)
+SELECT 'prd_' || id, 1, at, 'import imp_bench', '[{"field":"","after":"created"}]'
+  FROM bench.chunk ORDER BY n;
 INSERT INTO orders.offers (sku_key, currency, sku, product_id, title, unit_price_e4, version)
 SELECT a, 'GBP', a, 'prd_' || id, ta, 99900, 1 FROM bench.chunk ORDER BY n;
 INSERT INTO inventory.skus (sku_key, sku, availability, sequence, product, product_sequence)
@@ -48,7 +55,8 @@ SELECT (p.first_xid + batch * 3 + stage)::text::xid8,
         || '","title":"' || ta || '","category":"' || bench.category(n)
         || '","version":1,"archived":false,"variants":[{"sku":"' || a || '","title":"' || ta
         || '","prices":[{"currency":"GBP","amount_e4":99900}],"archived":false,"attributes":{},'
-        || '"on_hand":1000000000}],"description":"","attributes":{}}}'),
+        || '"on_hand":1000000000,"options":{},"group_prices":[]}],"description":"","attributes":{},'
+        || '"options":[],"media":[]}}'),
        (1, 'inventory.stock_counted.v1', 'sku:' || a, 1,
         '{"data":{"sequence":1,"sku":"' || a || '","location":"main","on_hand":1000000000,'
         || '"reserved":0,"short":0}}'),
