@@ -148,7 +148,12 @@ class Endpoint:
         media_type = answer.media_type if raw or pieces else ""
         headers = self._head(answer.status, media_type).copy()
         for name, value in answer.headers.items():
-            headers.append((name.lower().encode("latin-1"), value.encode("latin-1")))
+            key = name.lower().encode("latin-1")
+            if (
+                key == b"cache-control"
+            ):  # this answer may be kept otherwise than others of its route
+                headers = [header for header in headers if header[0] != key]
+            headers.append((key, value.encode("latin-1")))
         return Response(answer.status, headers, raw, pieces)
 
     def _head(self, status: int, media_type: str) -> list[Header]:
