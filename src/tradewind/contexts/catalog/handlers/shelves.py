@@ -251,7 +251,9 @@ def product_values(product: ProductChanged, loaded: Loaded, now: datetime) -> tu
 
 
 def words_of(product: ProductChanged, live: Sequence[VariantChanged]) -> str:
-    """Titles and attributes of variants, attributes of the product: what searches look at third."""
+    """Titles, attributes and options of variants, attributes of the product: what searches look at
+    third.
+    """
     words: dict[str, None] = {}
     for variant in live:
         if variant.title != product.title:
@@ -260,6 +262,8 @@ def words_of(product: ProductChanged, live: Sequence[VariantChanged]) -> str:
         for value in attributes.values():
             if value is not None and not isinstance(value, bool):
                 words[str(value)] = None
+    for variant in live:
+        words.update(dict.fromkeys(variant.options.values()))
     return " ".join(words)
 
 

@@ -46,6 +46,7 @@ KEY_NAMES = frozenset(("ean", "eans", "gtin", "upc", "isbn", "mpn", "barcode", "
 BRAND_NAMES = ("brand", "manufacturer", "supplier", "vendor", "marke", "hersteller", "marque")
 AVAILABILITIES = ("in_stock", "low", "out_of_stock")  # the best first
 NOTHING: Mapping[str, AttributeValue] = {}
+NO_OPTIONS: Mapping[str, str] = {}
 NO_WORDS: frozenset[str] = frozenset()
 
 
@@ -64,6 +65,7 @@ class WareVariant(Struct, frozen=True):
     price: Told | None = None
     prices: tuple[Told, ...] = ()
     attributes: Mapping[str, AttributeValue] = NOTHING
+    options: Mapping[str, str] = NO_OPTIONS  # what it is of each option of the product
     availability: str = "out_of_stock"
 
 
@@ -200,7 +202,7 @@ def brand_of(attributes: Mapping[str, AttributeValue], brands: Sequence[str]) ->
 
 
 def told_values(ware: Ware) -> Iterator[str]:
-    """Values of attributes, skus and other titles, each once."""
+    """Values of attributes and options, skus and other titles, each once."""
     seen: dict[str, None] = {}
     for variant in ware.variants:
         seen[variant.sku] = None
@@ -210,6 +212,8 @@ def told_values(ware: Ware) -> Iterator[str]:
         for value in attributes.values():
             if value is not None and not isinstance(value, bool):
                 seen[shown(value)] = None
+    for variant in ware.variants:
+        seen.update(dict.fromkeys(variant.options.values()))
     return iter(seen)
 
 
@@ -224,12 +228,14 @@ def as_value(value: AttributeValue) -> str:
 
 
 def values_of(ware: Ware) -> list[tuple[str, str]]:
-    """Names and values of attributes; a name has several where variants differ."""
+    """Names and values of attributes and options; a name has several where variants differ."""
     found: dict[tuple[str, str], None] = {}
     for attributes in (ware.attributes, *(variant.attributes for variant in ware.variants)):
         for name, value in attributes.items():
             if value is not None:
                 found[name, as_value(value)] = None
+    for variant in ware.variants:
+        found.update(dict.fromkeys(variant.options.items()))
     return list(found)
 
 
