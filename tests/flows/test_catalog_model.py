@@ -321,6 +321,56 @@ async def test_a_group_is_shown_and_pays_its_own_prices(shop: Shop) -> None:
     assert (await shop.admin("GET", "/v1/price-lists/trade-gbp")).status == 404
 
 
+async def test_a_cart_costs_what_whoever_began_it_is_shown(shop: Shop) -> None:
+    """At this moment, and at the checkout."""
+    hour, now = timedelta(hours=1), datetime.now(UTC)
+    prices = [money("10"), money("8", valid_from=now - hour, valid_until=now + hour)]
+    await put(shop, "rivet", variants=[{"sku": "RIVET", "prices": prices, "on_hand": 50}])
+    body = {
+        "name": "riveters",
+        "scopes": ["carts:read", "carts:write"],
+        "customer_group": "riveters",
+    }
+    key = (await shop.admin("POST", "/v1/keys", body)).json["key"]
+    listed = {
+        "name": "Rivets",
+        "customer_group": "riveters",
+        "currency": "GBP",
+        "prices": [{"sku": "RIVET", "amount": "6.5"}],
+    }
+    assert (await shop.admin("PUT", "/v1/price-lists/rivets", listed)).status == 201
+    address = {
+        "name": "Ada Lovelace",
+        "line1": "12 St James's Square",
+        "city": "London",
+        "postal_code": "SW1Y 4JH",
+        "country": "GB",
+    }
+    told = {"currency": "GBP", "email": "ada@example.com", "shipping_address": address}
+    for bearer, amount in ((None, "8.00"), (key, "6.50")):
+        lines = [{"sku": "RIVET", "quantity": 1}]
+        begun = await shop.request("POST", "/v1/carts", {**told, "lines": lines}, bearer=bearer)
+        assert begun.status == 201, begun.raw
+        assert begun.json["lines"][0]["unit_price"]["amount"] == amount
+        place, by = f"/v1/carts/{begun.json['id']}", bearer or begun.json["cart_token"]
+        more = await shop.request(
+            "POST", f"{place}/lines", {"sku": "RIVET", "quantity": 1}, bearer=by
+        )
+        assert more.json["lines"][0]["unit_price"]["amount"] == amount, more.raw
+        seen = await shop.request("GET", place, bearer=by)
+        assert seen.json["totals"]["total"]["amount"] == f"{2 * float(amount):.2f}"
+        ordered = await shop.request(
+            "POST",
+            f"{place}/checkout",
+            {"payment": {"token": "tok_ok"}},
+            bearer=by,
+            key=f"k{time.monotonic_ns()}",
+            headers={"Prefer": "wait=30"},
+        )
+        assert ordered.status == 201, ordered.raw
+        assert ordered.json["lines"][0]["unit_price"]["amount"] == amount
+
+
 # -- history
 
 

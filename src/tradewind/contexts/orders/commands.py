@@ -194,6 +194,7 @@ class OpenCart(Command, frozen=True, kw_only=True):
     currency: str
     lines: tuple[WantedLine, ...]
     shopper: Shopper
+    customer_group: str = ""  # whose prices count; "": those for everybody
 
 
 class PutIn(Struct, frozen=True):

@@ -104,21 +104,25 @@ INSERT_CARTS = """
     INSERT INTO orders.carts (cart_id, version, currency, credential, customer, person, contact,
            shipping_country, billing_country, shipping_option, order_id, ended, merged_into,
            lines_made, announced, last_change, hold_asked, hold_until, created_at, touched_at,
-           look_at, numbers, skus, titles, quantities, prices_then, prices_shown)
+           look_at, numbers, skus, titles, quantities, prices_then, prices_shown,
+           customer_group)
     SELECT n.cart_id, n.version, n.currency, n.credential, n.customer, n.person, n.contact,
            n.shipping_country, n.billing_country, n.shipping_option, n.order_id, n.ended,
            n.merged_into, n.lines_made, n.announced, n.last_change, n.hold_asked, n.hold_until,
            n.created_at, n.touched_at, n.look_at, n.numbers::int[], n.skus::text[],
-           n.titles::text[], n.quantities::int[], n.prices_then::bigint[], n.prices_shown::bigint[]
+           n.titles::text[], n.quantities::int[], n.prices_then::bigint[], n.prices_shown::bigint[],
+           n.customer_group
       FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[],
                   $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
                   $13::text[], $14::int[], $15::int[], $16::text[], $17::int[],
                   $18::timestamptz[], $19::timestamptz[], $20::timestamptz[], $21::timestamptz[],
-                  $22::text[], $23::text[], $24::text[], $25::text[], $26::text[], $27::text[])
+                  $22::text[], $23::text[], $24::text[], $25::text[], $26::text[], $27::text[],
+                  $28::text[])
         AS n (cart_id, version, currency, credential, customer, person, contact,
               shipping_country, billing_country, shipping_option, order_id, ended, merged_into,
               lines_made, announced, last_change, hold_asked, hold_until, created_at, touched_at,
-              look_at, numbers, skus, titles, quantities, prices_then, prices_shown)
+              look_at, numbers, skus, titles, quantities, prices_then, prices_shown,
+              customer_group)
 """
 # Served by the primary key. What was only shown or announced leaves the version as it is.
 UPDATE_CARTS = """
@@ -163,7 +167,7 @@ def close_desk(tx: Transaction, desk: CartDesk, outcomes: Sequence[Any] = ()) ->
     made = [row for key, row in ruling.rows.items() if key not in ruling.read]
     kept = [row for key, row in ruling.rows.items() if key in ruling.read]
     if made:
-        tx.write(INSERT_CARTS, *columns(made))
+        tx.write(INSERT_CARTS, *columns(made), [row.customer_group for row in made])
     if kept:
         before = [ruling.read[row.cart_id] for row in kept]
         tx.write(

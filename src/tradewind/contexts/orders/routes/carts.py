@@ -77,6 +77,7 @@ async def post_cart(request: Request) -> Answer | Settled:
         currency=body.currency,
         lines=tuple(WantedLine(sku=line.sku, quantity=line.quantity) for line in body.lines),
         shopper=details.shopper or Shopper(),
+        customer_group=credential.customer_group if credential else "",
         idempotency=request.idempotency,
     )
     outcome = await request.submit(command)

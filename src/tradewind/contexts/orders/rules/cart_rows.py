@@ -135,6 +135,7 @@ def order_of(row: CartRow, command: CheckOutCart) -> PlaceOrder:
         channel="web",
         imported=False,
         placed_at=None,
+        customer_group=row.customer_group,
         cart_id=row.cart_id,
         hold=row.hold_asked if row.hold_until is not None else 0,
     )

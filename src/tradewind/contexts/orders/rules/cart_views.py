@@ -30,8 +30,10 @@ def shipping_options(currency: str) -> list[ShippingOptionView]:
 
 
 def offer_now(offers: Offers, row: CartRow, sku: str, at: datetime) -> OfferRow | None:
-    """What a sku is sold for to everybody at a moment, in the currency of the cart."""
-    return offers.find(sku, row.currency, group="", now_ms=int(at.timestamp() * 1_000))
+    """What a sku is sold for at a moment, to whom the cart is for, in its currency."""
+    return offers.find(
+        sku, row.currency, group=row.customer_group, now_ms=int(at.timestamp() * 1_000)
+    )
 
 
 def price_now(offers: Offers, row: CartRow, sku: str, at: datetime) -> int | None:

@@ -105,6 +105,7 @@ class CartDesk:
             currency=command.currency,
             credential=command.credential,
             customer=command.customer,
+            customer_group=command.customer_group,
             person=None,
             contact=None,
             shipping_country=None,

@@ -44,6 +44,7 @@ class CartRow(Struct, kw_only=False):
     prices_shown: list[int | None]
     hold_told: int = 0
     hold_short: list[str] = []
+    customer_group: str = ""  # of whoever began it; "": everybody
     order_status: str | None = None
     order_rejection: str | None = None
     order_was_held: bool = False
@@ -54,7 +55,7 @@ CART_COLUMNS = CartRow.__struct_fields__[:27]
 # A row as it is read, of carts c and orders o.
 CART_ROW = ", ".join(
     (
-        *(f"c.{name}" for name in (*CART_COLUMNS, "hold_told", "hold_short")),
+        *(f"c.{name}" for name in (*CART_COLUMNS, "hold_told", "hold_short", "customer_group")),
         *("o.status", "o.rejection_code", "o.review_before IS NOT NULL"),
     )
 )
