@@ -64,6 +64,7 @@ def comparison(monkeypatch: pytest.MonkeyPatch) -> Comparison:
         keys: set[str],
         order_ids: Sequence[str],
         known: Mapping[str, ShelfRow] | None = None,
+        **more: Any,
     ) -> StockBook:
         for row in await tx.fetch(inventory.READ_SHELVES, list(known or ()), into=ShelfRow):
             assert known is not None
@@ -71,7 +72,7 @@ def comparison(monkeypatch: pytest.MonkeyPatch) -> Comparison:
         held = tx.recall(inventory.RESERVATION, order_ids)
         for one in await tx.fetch(inventory.READ_RESERVATIONS, list(held), into=ReservationRow):
             found.compare("reservation", "version", held[one.order_id], one)
-        return await read(tx, requests, keys, order_ids, known)
+        return await read(tx, requests, keys, order_ids, known, **more)
 
     monkeypatch.setattr(orders, "open_desk", desk)
     monkeypatch.setattr(payments, "load", loaded)
