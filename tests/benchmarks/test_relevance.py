@@ -33,6 +33,7 @@ def test_the_partner_is_bm25() -> None:
 
 
 @pytest.mark.alone
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_rated_queries_are_answered_well() -> None:
     """nDCG@10 of rated products is at least the bar; the command ends with status 1 below it."""
