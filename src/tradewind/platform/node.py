@@ -411,8 +411,8 @@ class Node:
     async def _run_client(self, kind: type[Any], group: Sequence[Any]) -> None:
         try:
             await self.plan.clients[kind](self, group)
-        except asyncio.CancelledError:
-            raise
+        except (Problem, *delivery.PASSING) as fault:  # a sweep comes back to what it was about
+            logger.warning("client.fault", kind=kind.__name__, fault=repr(fault)[:300])
         except Exception:
             logger.exception("client.failed", kind=kind.__name__, count=len(group))
 
