@@ -282,6 +282,8 @@ async def test_every_payment_has_its_paper(shop: Shop) -> None:
     path = f"/v1/orders/{orders[5]['id']}/documents/{number}"
     page = await shop.request("GET", f"{path}/html", bearer=orders[5]["order_token"])
     assert page.headers["Content-Type"].startswith("text/html")
+    assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    assert page.headers["Cache-Control"] == "no-store"
     assert "Ada Lovelace" in page.raw.decode() and number in page.raw.decode()
     file = await shop.request("GET", f"{path}/pdf", bearer=orders[5]["order_token"])
     assert file.headers["Content-Type"] == "application/pdf"

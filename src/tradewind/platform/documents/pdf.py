@@ -1,5 +1,6 @@
 """A paper as a PDF: A4, fonts inside, as many pages as it takes, the table's head on each."""
 
+import logging
 from pathlib import Path
 
 from fpdf import FPDF
@@ -7,6 +8,9 @@ from fpdf.enums import TableCellFillMode, VAlign, XPos, YPos
 from fpdf.fonts import FontFace
 
 from tradewind.platform.documents.paper import Paper
+
+# It names every character that the font lacks, and those are of names: not for a log.
+logging.getLogger("fpdf").setLevel(logging.CRITICAL)
 
 FONTS = Path(__file__).parent / "fonts"
 FAMILY = "DejaVu"

@@ -32,6 +32,11 @@ from tradewind.platform.gateway.routing import Keyed, OrderHolder, Route, Scope
 
 HTML = "text/html; charset=utf-8"
 PDF = "application/pdf"
+# The page is one file with its style in it: nothing else is loaded, run, or may frame it.
+POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none';"
+    " frame-ancestors 'none'"
+)
 
 
 class CreditedBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -181,7 +186,8 @@ async def get_document(request: Request) -> Answer:
 async def get_document_html(request: Request) -> Answer:
     """A document as a page that prints well."""
     paper = await paper_of(request, await find(request))
-    return Answer(body=html.render(paper), media_type=HTML)
+    headers = {"content-security-policy": POLICY}
+    return Answer(body=html.render(paper), media_type=HTML, headers=headers)
 
 
 async def get_document_pdf(request: Request) -> Answer:
