@@ -109,6 +109,42 @@ async def test_a_process_that_was_stopped_believes_nothing_at_first() -> None:
     assert shelf.memory.is_fresh
 
 
+async def test_who_is_out_of_breath_waits_for_a_look_of_his_own() -> None:
+    """Looks that take longer than an answer counts must not mean that nothing is ever known: a look
+    that began after the question has seen all that was committed before it.
+    """
+    shelf = await begun()
+    shelf.database.gate = asyncio.Event()
+    shelf.database.now += 60
+    shelf.memory.find("?")  # a look begins, and is slow
+    await turns()
+    asked = asyncio.create_task(shelf.memory.fresh())
+    shelf.database.now += FRESH_S * 2
+    await turns()
+    assert not asked.done()
+    shelf.database.gate.set()  # the first look comes back too late, and began before the question
+    await turns()
+    assert await asked
+    assert shelf.database.looks == 3
+    assert await shelf.memory.fresh()
+    assert shelf.database.looks == 3, "nothing is waited for while the last look counts"
+
+
+async def test_a_slow_look_of_ones_own_is_enough() -> None:
+    """Even where it takes longer than what it saw counts for others."""
+    shelf = await begun()
+    shelf.database.gate = asyncio.Event()
+    shelf.database.now += 60
+    asked = asyncio.create_task(shelf.memory.fresh())
+    await turns()
+    shelf.database.now += FRESH_S * 3
+    shelf.database.gate.set()
+    assert await asked
+    assert not shelf.memory.is_fresh
+    shelf.database.fails = True
+    assert not await shelf.memory.fresh(), "a look that fails has seen nothing"
+
+
 @pytest.mark.parametrize(
     ("depends", "change", "ends"),
     [
@@ -249,3 +285,17 @@ async def test_who_keeps_something_made_of_everything_hears_what_he_asked_for() 
     assert (deep.keys, wide.keys) == ({"title"}, {"price", "title"})
     assert shelf.memory.find("found") is None
     assert len(shelf.memory) == 0 and shelf.memory.size == 0
+
+
+async def test_what_nobody_asks_again_does_not_push_out_what_it_is_made_of() -> None:
+    """Searches by the thousand, each another one, over the same few products."""
+    shelf = Shelf(bytes_max=100_000)
+    await shelf.look()
+    for number in range(40):
+        shelf.read(f"product {number}", Depends(keys=frozenset({f"{number}"})))
+    for number in range(1_000):
+        shelf.read(f"search {number}", Depends(keys=frozenset({"1", "2"})), 3_000)
+    assert all(shelf.memory.find(f"product {number}") for number in range(40))
+    assert shelf.memory.find("search 999") is None
+    assert shelf.read("search 999", Depends(keys=frozenset({"1", "2"})), 3_000)
+    assert shelf.memory.find("search 999"), "the second time it is worth the room"

@@ -35,6 +35,8 @@ PAUSE_AFTER_FAILURE_S = 0.2
 LOOKS_KEPT_MAX = 64
 # What an entry costs beside its bytes: objects, places in three tables.
 ENTRY_BYTES = 1_000
+# Questions of which it is known that somebody asked them once, while room is scarce.
+ASKED_ONCE_MAX = 10_000
 # Comparing changes with spans is a loop: beyond this all spans go, which costs a read each.
 COMPARISONS_MAX = 50_000
 
@@ -124,6 +126,7 @@ class Memory:
         self._spans: dict[Hashable, tuple[str, str]] = {}
         self._deep: set[Hashable] = set()
         self._wide: set[Hashable] = set()
+        self._asked_once: OrderedDict[Hashable, None] = OrderedDict()
         self._place: str | None = None
         self._looked_at = float("-inf")  # when the last look that came back was sent
         self._not_before = float("-inf")
@@ -160,7 +163,7 @@ class Memory:
         return self._timer() - self._looked_at <= FRESH_S
 
     def peek(self, key: Hashable) -> Any:
-        """What is remembered under a key, for who knows already that memory `is_fresh`."""
+        """What is remembered under a key, for who knows already that memory is `fresh`."""
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -193,7 +196,10 @@ class Memory:
         return self._looks if self._place is not None else -1
 
     def keep(self, key: Hashable, value: Any, size: int, depends: Depends, *, mark: int) -> bool:
-        """Remember what was read after `mark`, unless it may have changed since; whether it is."""
+        """Remember what was read after `mark`, unless it may have changed since; whether it is.
+
+        Where room is scarce, what is made of several things is remembered when it comes again.
+        """
         size += ENTRY_BYTES
         if mark < self._oldest_mark or self._place is None or size > self.bytes_max // 8:
             return False
@@ -202,6 +208,8 @@ class Memory:
                 break
             if any(map(depends.meets, changes)):
                 return False
+        if len(depends.keys) > 1 and self._is_passing(key):
+            return False
         self._drop(key)
         self._entries[key] = Entry(value, size, depends)
         self.size += size
@@ -220,6 +228,18 @@ class Memory:
             self._drop(next(iter(self._entries)))
         return True
 
+    def _is_passing(self, key: Hashable) -> bool:
+        """Whether room is scarce and this, as far as is known, is asked for the first time.
+
+        Searches that nobody repeats would push out the products that they are made of.
+        """
+        if 2 * self.size < self.bytes_max or key in self._asked_once:
+            return False
+        self._asked_once[key] = None
+        if len(self._asked_once) > ASKED_ONCE_MAX:
+            self._asked_once.popitem(last=False)
+        return True
+
     async def look_now(self) -> None:
         """Return once a look that began after this call has come back, or everything is forgotten.
 
@@ -234,12 +254,20 @@ class Memory:
             await asyncio.shield(self._looking)
 
     async def fresh(self) -> bool:
-        """Return once a look has come back lately; False where none does."""
-        if not self.is_fresh:
+        """Return once a look has come back lately, or one that began after this call; False where
+        none does.
+
+        However long the latter takes, it has seen whatever was committed before the call: a
+        process that is out of breath answers late from what it remembers, and not never.
+        """
+        called_at = self._timer()
+        for _ in range(2):  # the first look may have begun before
+            if self.is_fresh or self._looked_at >= called_at:
+                return True
             self._begin_look()
             if self._looking is not None:
                 await asyncio.shield(self._looking)
-        return self.is_fresh
+        return self.is_fresh or self._looked_at >= called_at
 
     async def close(self) -> None:
         """Forget everything and look no more."""

@@ -80,11 +80,28 @@ IN_ORDER = """
 
 async def find(memory: Memory | None, reading: Reading, wanted: Wanted) -> Results:
     """What a search finds, in the order that was asked for."""
-    if memory is not None and wanted.indexed is not False:
-        keeper = memory.companion(Keeper)
-        index = await keeper.fresh(reading, patient=wanted.indexed is True)
-        if index is not None:
-            return await find_in(keeper, index, reading, wanted)
+    if memory is None:
+        return await find_in_rows(reading, wanted)
+    keeper = memory.companion(Keeper)
+    found = await find_in_index(keeper, reading, wanted)
+    if found is not None:
+        return found
+    async with keeper.in_rows:
+        # Who waited for a turn may find that the index is there by now.
+        found = await find_in_index(keeper, reading, wanted)
+        return found or await find_in_rows(reading, wanted)
+
+
+async def find_in_index(keeper: Keeper, reading: Reading, wanted: Wanted) -> Results | None:
+    """What a search finds in the index; None where there is none, or the search began elsewhere."""
+    if wanted.indexed is False:
+        return None
+    index = await keeper.fresh(reading, patient=wanted.indexed is True)
+    return await find_in(keeper, index, reading, wanted) if index is not None else None
+
+
+async def find_in_rows(reading: Reading, wanted: Wanted) -> Results:
+    """What a search finds in some of the rows."""
     async with reading() as snapshot:
         settings = searched(await settings_of(snapshot))
         analyzer = Analyzer(settings.language)

@@ -26,6 +26,11 @@ Reading = Callable[[], AbstractAsyncContextManager[Snapshot]]
 # Products that are read at a time, and that are indexed before others are served: some 3 ms.
 CHUNK = 200
 AT_ONCE = 8
+# While others search the rows, each for 10 to 30 ms, an index that took such small steps would not
+# be ready before they go home: so many then, some 20 ms.
+AT_ONCE_IN_HASTE = 64
+# Searches of the rows at a time: more would only make each other, and the index, late.
+IN_ROWS_MAX = 2
 # Before it is packed an index takes four times as much, so it is packed now and then.
 PACKED_EVERY = 20_000
 # How long a search waits for an index that is being made or mended; then the rows are asked. A page
@@ -97,6 +102,7 @@ class Keeper:
     def __init__(self, memory: Memory) -> None:
         self.memory = memory
         self.settings: Searched = searched(SearchRow())
+        self.in_rows = asyncio.Semaphore(IN_ROWS_MAX)  # a turn to search the rows
         self._index: Index | None = None
         self._former: Index | None = None  # one that could not follow any more
         self._trail = Trail()
@@ -255,12 +261,15 @@ class Keeper:
 
     async def _put(self, index: Index, rows: Sequence[WareRow], settings: Searched) -> None:
         """Index products, and let others go on now and then."""
-        for number, row in enumerate(rows):
+        done = 0
+        for row in rows:
             if row.archived:
                 index.remove(row.product_id)
             else:
                 index.put(entries.entry_of(row.ware, index.analyzer, settings.brands))
-            if number % AT_ONCE == AT_ONCE - 1:
+            done += 1
+            if done >= (AT_ONCE_IN_HASTE if self.in_rows.locked() else AT_ONCE):
+                done = 0
                 await asyncio.sleep(0)
 
     async def _follow_up(self, reading: Reading) -> None:
