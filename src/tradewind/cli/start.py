@@ -1,12 +1,8 @@
 """``up``: everything on this machine. It loads little, because a person waits for it."""
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from tradewind.cli.refusals import misspelt, settings_in_force
-
-if TYPE_CHECKING:
-    from tradewind.supervisor.house import Prepare
 
 
 def up() -> None:
@@ -29,17 +25,11 @@ def up() -> None:
     from tradewind.platform.telemetry import logs
     from tradewind.supervisor.house import House
     from tradewind.supervisor.narrator import Narrator
+    from tradewind.supervisor.preparing import Preparation
 
     settings = settings_in_force()
     logs.configure(settings, process="supervisor")
     narrator = Narrator()
     for sentence in misspelt():
         narrator.warn(sentence)
-    asyncio.run(House(settings, load_application, narrator).run())
-
-
-def load_application() -> "Prepare":
-    """Import the application, which takes a moment, and return what prepares its database."""
-    from tradewind import app
-
-    return app.prepare
+    asyncio.run(House(settings, lambda: Preparation(settings), narrator).run())

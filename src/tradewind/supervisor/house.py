@@ -75,8 +75,8 @@ class Programs(Struct, frozen=True):
 class House:
     """One installation, from the lock on its home to the last process stopped.
 
-    `load` is called in a thread while PostgreSQL starts; it imports the application and returns
-    the function that prepares the database (migrations, first key, sample shop).
+    `load` is called in a thread while PostgreSQL starts; it returns what prepares the database
+    (migrations, first key, sample shop), in a process of its own (`preparing`).
     """
 
     def __init__(
