@@ -2,6 +2,7 @@
 
 import csv
 import io
+import time
 import tracemalloc
 from collections.abc import AsyncIterator, Sequence
 
@@ -115,11 +116,15 @@ async def test_an_import_gives_way_to_who_waits() -> None:
     waiting = 3
     pace = Pace(lambda: waiting)
     before = pace.lines
-    await pace.give_way(0.01)
+    began = time.monotonic()
+    await pace.give_way(0.1, 0.12)
+    assert time.monotonic() - began >= 0.12, "it rests as long as it took"
     assert pace.lines < before
+    await pace.give_way(0.01, 0.02)
+    assert before / 2 < pace.lines, "and no longer, with more lines: they took little"
     waiting = 0
     for _ in range(40):
-        await pace.give_way(0.001)
+        await pace.give_way(0.001, 10)
     assert pace.lines == importing.CHUNK_LINES_MAX
-    await pace.give_way(10)
+    await pace.give_way(10, 10)
     assert pace.lines < importing.CHUNK_LINES_MAX

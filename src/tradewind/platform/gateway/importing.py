@@ -33,11 +33,10 @@ CHUNK_LINES_MIN = 20
 CHUNK_LINES_FIRST = 50
 CHUNK_BYTES_MAX = 1024 * 1024
 # A unit of work that writes may take 250 ms; one of an import shall take less than half of that,
-# and much less where somebody waits for an order.
-UNIT_S = 0.1
+# and a fifth where somebody waits for an order.
+UNIT_S, UNIT_BESIDE_ORDERS_S = 0.1, 0.05
 GROWS_BY = 1.25
-SHRINKS_BY = 0.7
-GIVES_WAY_TIMES = 2
+SHRINKS_BY = 0.5
 GIVES_WAY_S_MAX = 0.5
 LOOK_S = 0.005
 # A queue that stays full for 10 s is no queue that an import should wait in.
@@ -150,9 +149,9 @@ async def take_all(
                 ),
             )
             resumed.over = True
-            took_s = time.monotonic() - began
+            unit_s = time.monotonic() - began
             await request.node.caught_up(kind.copies, timeout_s=COPIES_TIMEOUT_S)
-            await pace.give_way(took_s)
+            await pace.give_way(unit_s, time.monotonic() - began)
     if not resumed.over and resumed.taken:
         resumed.check()
 
@@ -184,22 +183,25 @@ class Resumed:
 
 
 class Pace:
-    """How many lines are handed in at a time: as many as a unit of work takes in its time; few
-    while somebody waits for an order, and only when nobody does, or not for long.
+    """How many lines are handed in at a time, and how long an import rests between: as many as a
+    unit of work takes in its time; while somebody waits for an order fewer, and half of the time.
     """
 
     def __init__(self, waiting: Callable[[], int]) -> None:
         self.lines = CHUNK_LINES_FIRST
         self._waiting = waiting
 
-    async def give_way(self, took_s: float) -> None:
-        """Return when nobody waits for an order, or after a while. The last unit took so long."""
-        if not self._waiting():
-            factor = max(0.5, min(GROWS_BY, UNIT_S / max(took_s, 0.001)))
-            self.lines = max(CHUNK_LINES_MIN, min(CHUNK_LINES_MAX, int(self.lines * factor)))
-            return
-        self.lines = max(CHUNK_LINES_MIN, int(self.lines * SHRINKS_BY))
-        until = time.monotonic() + min(GIVES_WAY_S_MAX, GIVES_WAY_TIMES * took_s)
+    async def give_way(self, unit_s: float, copied_s: float) -> None:
+        """Return when nobody waits for an order, or after as long as the last lines took: so long
+        as a unit of work, so long until all copies had them.
+
+        In a shop that is never without a buyer the import goes on with half of the time: waiting
+        until nobody waits would be for ever.
+        """
+        wanted_s = UNIT_BESIDE_ORDERS_S if self._waiting() else UNIT_S
+        factor = max(SHRINKS_BY, min(GROWS_BY, wanted_s / max(unit_s, 0.001)))
+        self.lines = max(CHUNK_LINES_MIN, min(CHUNK_LINES_MAX, int(self.lines * factor)))
+        until = time.monotonic() + min(GIVES_WAY_S_MAX, copied_s)
         while self._waiting() and time.monotonic() < until:
             await asyncio.sleep(LOOK_S)
 
