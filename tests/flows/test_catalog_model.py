@@ -257,6 +257,10 @@ async def test_a_price_begins_and_ends_by_the_clock(shop: Shop) -> None:
             "/variants/0/prices/1/valid_until",
         ),
         ([{}, {"amount": "2"}], "/variants/0/prices/1"),
+        (
+            [{}, {"valid_from": "2026-01-01T00:00:00.2Z", "valid_until": "2026-01-01T00:00:00.8Z"}],
+            "/variants/0/prices/1/valid_until",
+        ),
     ],
 )
 async def test_prices_that_contradict_each_other_are_refused(
@@ -319,6 +323,64 @@ async def test_a_group_is_shown_and_pays_its_own_prices(shop: Shop) -> None:
     assert await price_of(shop, "NUT", bearer=key) == "10.00"
     assert (await shop.admin("DELETE", "/v1/price-lists/trade-gbp")).status == 204
     assert (await shop.admin("GET", "/v1/price-lists/trade-gbp")).status == 404
+
+
+async def test_the_ends_of_the_calendar_are_dates_too(shop: Shop) -> None:
+    """Years that UTC does not have are meant as since ever and for ever."""
+    always = {**money("2"), "valid_from": "0001-01-01T00:00:00+14:00"}
+    made = await put(shop, "ever", variants=[{"sku": "EVER", "prices": [money("3"), always]}])
+    assert made.status == 201, made.raw
+    listed = {
+        "name": "Ever",
+        "customer_group": "ever",
+        "currency": "GBP",
+        "valid_until": "9999-12-31T23:59:59-14:00",
+    }
+    assert (await shop.admin("PUT", "/v1/price-lists/ever", listed)).status == 201
+    orders = await shop.admin("GET", "/v1/orders?placed_after=0001-01-01T00:00:00%2B14:00")
+    assert orders.status == 200, orders.raw
+
+
+async def test_of_lists_that_are_put_at_once_one_is_whole(shop: Shop) -> None:
+    """Not a mixture, though all of them are decided in one unit of work."""
+    skus = [f"PL-{number}" for number in range(9)]
+    for sku in skus:
+        await put(shop, sku, variants=[{"sku": sku, "prices": [money("10")]}])
+    body = {"name": "Mixed", "customer_group": "mixed", "currency": "GBP"}
+    for _ in range(3):
+        await asyncio.gather(
+            *(
+                shop.admin(
+                    "PUT",
+                    "/v1/price-lists/mixed",
+                    {**body, "prices": [{"sku": sku, "amount": "8"}]},
+                )
+                for sku in skus
+            )
+        )
+        left = (await shop.admin("GET", "/v1/price-lists/mixed/prices")).json["items"]
+        assert len(left) == 1, left
+
+
+async def test_a_product_with_many_former_variants_comes_back_as_it_was_exported(
+    shop: Shop,
+) -> None:
+    """Skus of variants that are archived stay theirs, so they are in exports, too."""
+
+    def named(first: int, count: int) -> list[dict[str, Any]]:
+        return [
+            {"sku": f"FORMER-{first + number}", "prices": [money("1")]} for number in range(count)
+        ]
+
+    assert (await put(shop, "former", variants=named(0, 100))).status == 201
+    assert (await put(shop, "former", variants=named(100, 60))).status == 200
+    exported = await shop.admin("GET", "/v1/exports/products?format=ndjson")
+    line = next(line for line in exported.raw.splitlines() if b'"former"' in line)
+    lines = {"Content-Type": "application/x-ndjson"}
+    told = await shop.admin("POST", "/v1/imports/products", line, headers=lines)
+    assert (told.json["accepted"], told.json["rejected"]) == (1, 0), told.raw
+    refused = await put(shop, "many", variants=named(200, 101))
+    assert (refused.status, refused.json["errors"][0]["pointer"]) == (422, "/variants")
 
 
 async def test_a_cart_costs_what_whoever_began_it_is_shown(shop: Shop) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.flows.test_an_order_is_called_off import cancel
+from tradewind.checks.replay.run import replay
 from tradewind.testing.shop import Reply, Shop
 
 ORDER = ("returned", 10)
@@ -382,6 +383,26 @@ async def test_other_units_go_out_in_the_place_of_those_that_come_back(shop: Sho
         "POST", f"{path}/receive", {"lines": [{"line": 1, "restock": 1}]}, key="swap-4"
     )
     assert back.json["exchange_order_id"] == new["id"] and back.json["refund"]["amount"] == "10.00"
+    await shop.until_idle()
+    assert shop.settings.database_url is not None
+    replayed = await replay(shop.settings.database_url, shop.settings.home / "archive")
+    payments = next(table for table in replayed.tables if table.name == "payments.payments")
+    assert not payments.differing, payments.first
+
+
+async def test_money_goes_back_for_units_that_came(shop: Shop) -> None:
+    """A paper whose lines do not come to its sum would be none."""
+    await shop.given_product("came", on_hand=5, price="10.00")
+    await shop.given_product("stayed", on_hand=5, price="4.00")
+    order = await sent(shop, ("came", 1), ("stayed", 1))
+    both = [{"line": 1, "quantity": 1}, {"line": 2, "quantity": 1}]
+    asked = await give_back(shop, order["id"], "half", lines=both)
+    path = f"/v1/returns/{asked.json['id']}"
+    await shop.admin("POST", f"{path}/approve")
+    paid = {"amount": "2.00", "currency": "GBP"}
+    came = {"lines": [{"line": 1, "restock": 1}, {"line": 2, "refund": paid}]}
+    refused = await shop.admin("POST", f"{path}/receive", came, key="half-1")
+    assert (refused.status, refused.json["errors"][0]["pointer"]) == (422, "/lines/1/refund")
 
 
 async def test_an_exchange_that_was_refused_makes_room_for_another(shop: Shop) -> None:

@@ -23,7 +23,7 @@ SPREAD_UNITS = 1_000_000
 HOT_UNITS = 20
 ARRIVING_UNITS_MAX = 6  # about what is asked for: the shelves are always nearly empty
 
-PATIENCE_S = 40.0
+PATIENCE_S = 120.0
 HANG_UP_SHARE = 0.02
 HANG_UP_S = (0.001, 0.3)
 THINK_S = 0.05

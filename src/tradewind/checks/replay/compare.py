@@ -38,6 +38,7 @@ PAYMENTS = """
            p.status = 'authorised' AND p.wanted = 'nothing' AS being_voided
       FROM payments.payments p ORDER BY p.order_id
 """
+CARD = "SELECT token FROM payments.payments WHERE order_id = $1"
 LEDGER = """
     SELECT order_id AS key, array_agg(kind ORDER BY number) AS kind,
            array_agg(debit ORDER BY number) AS debit, array_agg(credit ORDER BY number) AS credit,

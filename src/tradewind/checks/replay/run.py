@@ -16,6 +16,7 @@ from msgspec import Struct
 from tradewind.checks import archived
 from tradewind.checks.archived import Names
 from tradewind.checks.replay.compare import (
+    CARD,
     LEDGER,
     LINES,
     ORDERS,
@@ -33,6 +34,7 @@ from tradewind.checks.replay.compare import (
 )
 from tradewind.checks.replay.facts import LETTERS, LOG, OFFSETS, Fact, Read, fact_of
 from tradewind.checks.replay.folds import Row, held, shelves
+from tradewind.kernel.terms import OF_ORDER
 from tradewind.platform.database.pool import Pool
 
 PREFETCHED_ROWS = 500
@@ -113,7 +115,10 @@ async def replay_on(connection: Any, names: Names) -> Replayed:
             continue
         for name, table in tables.items():
             if subject.startswith("sku:") == (name == "inventory.skus"):
-                row = await compare_up_to(subject, told(name, facts, read), rows[name], table)
+                made = told(name, facts, read)
+                if name == "payments.payments":
+                    made = await with_card(connection, made)
+                row = await compare_up_to(subject, made, rows[name], table)
                 if name == "inventory.reservations":
                     stock.add(row)
     for name, table in tables.items():
@@ -122,6 +127,18 @@ async def replay_on(connection: Any, names: Names) -> Replayed:
     shelf = Table("inventory.stock")
     stock.compare(shelf, await connection.fetch(STOCK))
     return Replayed(events, subjects, (*tables.values(), shelf), time.monotonic() - began_at)
+
+
+async def with_card(connection: Any, told: Row | None) -> Row | None:
+    """A payment with the card that it was begun with, where its terms name that of another order:
+    what goes out in exchange is paid with the card of what came back.
+    """
+    if told is None or not told["token"].startswith(OF_ORDER):
+        return told
+    card = await connection.fetchval(CARD, told["token"].removeprefix(OF_ORDER))
+    if card is None:
+        return told
+    return {**told, "token": card, "terms": {**told["terms"], "token": card}}
 
 
 async def compare_up_to(key: str, told: Row | None, rows: Rows, table: Table) -> Row | None:

@@ -11,6 +11,8 @@ from tradewind.kernel.messages import Command
 from tradewind.kernel.texts import PROSE
 
 VARIANTS_MAX = 100
+# With those that are archived: their skus stay theirs, and exports tell them.
+VARIANTS_EVER_MAX = 1_000
 PRICES_MAX = 50
 ATTRIBUTES_MAX = 100
 OPTIONS_MAX = 5
@@ -88,7 +90,7 @@ class ProductBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """A whole product. What is left out is taken away."""
 
     title: ProductTitle
-    variants: Annotated[list[VariantBody], Meta(min_length=1, max_length=VARIANTS_MAX)]
+    variants: Annotated[list[VariantBody], Meta(min_length=1, max_length=VARIANTS_EVER_MAX)]
     description: Annotated[str, Meta(max_length=20_000, extra={PROSE: True})] = ""
     # "Home/Lighting" or ["Home", "Lighting"].
     category: CategoryPath | Annotated[list[CategoryName], Meta(max_length=8)] | None = None

@@ -11,6 +11,7 @@ from tradewind.platform.documents.paper import Paper
 
 # It names every character that the font lacks, and those are of names: not for a log.
 logging.getLogger("fpdf").setLevel(logging.CRITICAL)
+logging.getLogger("fontTools").setLevel(logging.CRITICAL)
 
 FONTS = Path(__file__).parent / "fonts"
 FAMILY = "DejaVu"

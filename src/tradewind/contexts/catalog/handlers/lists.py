@@ -81,7 +81,8 @@ async def keep_lists(tx: Transaction, commands: Sequence[KeepPriceList]) -> Deci
             changed[kept.id] = kept
         if command.body.prices is not None:
             gone = await tx.fetch_values(OTHERS, command.list_id, list(amounts))
-            amounts.update(dict.fromkeys(gone))
+            gone += [key for list_id, key in prices if list_id == command.list_id]
+            amounts.update(dict.fromkeys(key for key in gone if key not in amounts))
         prices.update({(command.list_id, key): value for key, value in amounts.items()})
         outcomes.append(Answer(status=200 if before else 201, body=kept))
     save_lists(tx, list(changed.values()))

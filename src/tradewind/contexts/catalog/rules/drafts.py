@@ -2,12 +2,17 @@
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 from msgspec import Struct
 
-from tradewind.contexts.catalog.commands import PriceBody, ProductBody, VariantBody
+from tradewind.contexts.catalog.commands import (
+    VARIANTS_MAX,
+    PriceBody,
+    ProductBody,
+    VariantBody,
+)
 from tradewind.contexts.catalog.events import (
     AttributeValue,
     Medium,
@@ -18,6 +23,7 @@ from tradewind.contexts.catalog.events import (
     sku_key,
 )
 from tradewind.contexts.catalog.problems import InvalidProduct
+from tradewind.kernel.instants import in_utc
 from tradewind.kernel.money import CURRENCY, parse_e4
 from tradewind.kernel.problems import FieldError
 from tradewind.kernel.texts import refused_character, why_refused
@@ -70,6 +76,9 @@ def check(external_id: str, body: ProductBody) -> Draft | InvalidProduct:
         if body.archived and not checked.archived:
             checked = msgspec.structs.replace(checked, archived=True)
         variants.append(checked)
+    if sum(not variant.archived for variant in body.variants) > VARIANTS_MAX:
+        message = f"may have {VARIANTS_MAX} that are not archived"
+        errors.append(FieldError("/variants", message))
     options = check_options(body, errors)
     media = check_media(body, errors)
     if not body.archived and all(variant.archived for variant in body.variants):
@@ -179,7 +188,7 @@ def check_prices(pointer: str, body: VariantBody, errors: list[FieldError]) -> t
     prices: dict[tuple[str, datetime | None], Price] = {}
     for place, amount in wanted:
         value = parse_e4(amount.amount)
-        begins, ends = amount.valid_from, amount.valid_until
+        begins, ends = in_seconds(amount.valid_from), in_seconds(amount.valid_until)
         if CURRENCY.fullmatch(amount.currency) is None:
             message = "must be three capital letters (ISO 4217)"
             errors.append(FieldError(f"{place}/currency", message))
@@ -194,8 +203,8 @@ def check_prices(pointer: str, body: VariantBody, errors: list[FieldError]) -> t
             price = Price(
                 currency=amount.currency,
                 amount_e4=value,
-                valid_from=in_utc(begins),
-                valid_until=in_utc(ends),
+                valid_from=begins,
+                valid_until=ends,
             )
             if prices.setdefault((amount.currency, price.valid_from), price) != price:
                 errors.append(FieldError(place, f"is a second price in {amount.currency}"))
@@ -206,9 +215,9 @@ def check_prices(pointer: str, body: VariantBody, errors: list[FieldError]) -> t
     return tuple(found)
 
 
-def in_utc(instant: datetime | None) -> datetime | None:
-    """An instant as it is compared: whole seconds, UTC."""
-    return None if instant is None else instant.astimezone(UTC).replace(microsecond=0)
+def in_seconds(instant: datetime | None) -> datetime | None:
+    """An instant as it is kept and compared: whole seconds, UTC."""
+    return None if instant is None else in_utc(instant).replace(microsecond=0)
 
 
 def check_options(body: ProductBody, errors: list[FieldError]) -> tuple[Option, ...]:

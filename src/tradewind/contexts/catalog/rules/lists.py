@@ -7,7 +7,7 @@ import msgspec
 from tradewind.contexts.catalog.commands import KeepPriceList, ListPriceBody
 from tradewind.contexts.catalog.events import GroupPrice, ProductChanged, sku_key
 from tradewind.contexts.catalog.problems import InvalidPriceList
-from tradewind.contexts.catalog.rules.drafts import PRICE_E4_MAX, in_utc
+from tradewind.contexts.catalog.rules.drafts import PRICE_E4_MAX, in_seconds
 from tradewind.contexts.catalog.tables import ListPriceRow, PriceList
 from tradewind.kernel.money import parse_e4
 from tradewind.kernel.problems import FieldError
@@ -16,7 +16,7 @@ from tradewind.kernel.problems import FieldError
 def keep(command: KeepPriceList, before: PriceList | None) -> PriceList | InvalidPriceList:
     """The list as it is wanted; as it was, where nothing differs."""
     body = command.body
-    begins, ends = in_utc(body.valid_from), in_utc(body.valid_until)
+    begins, ends = in_seconds(body.valid_from), in_seconds(body.valid_until)
     if begins is not None and ends is not None and ends <= begins:
         return invalid([FieldError("/valid_until", "must be after valid_from")])
     if before is not None and before.currency != body.currency:

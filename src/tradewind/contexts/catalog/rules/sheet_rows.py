@@ -213,15 +213,17 @@ def body_of(product: ProductChanged) -> ProductBody:
         archived=product.archived,
         options=[OptionBody(title=o.title, values=list(o.values)) for o in product.options],
         media=[MediumBody(id=m.id, alt=m.alt) for m in product.media],
-        variants=[variant_body(variant) for variant in product.variants],
+        variants=[variant_body(variant, product.title) for variant in product.variants],
     )
 
 
-def variant_body(variant: VariantChanged) -> VariantBody:
-    """A stored variant as somebody could have sent it."""
+def variant_body(variant: VariantChanged, product_title: str) -> VariantBody:
+    """A stored variant as somebody could have sent it: without a title of its own, it has that of
+    the product, also of one that gets another title now.
+    """
     return VariantBody(
         sku=variant.sku,
-        title=variant.title,
+        title=None if variant.title == product_title else variant.title,
         prices=[
             PriceBody(
                 amount=wire_e4(price.amount_e4, price.currency).amount,

@@ -9,6 +9,7 @@ from tradewind.contexts.orders import problems, queries
 from tradewind.contexts.orders.routes.answering import fill, fill_from, read
 from tradewind.contexts.orders.tables import OrderView
 from tradewind.kernel.answers import Answer
+from tradewind.kernel.instants import in_utc
 from tradewind.platform.bus.feed import FeedEvent
 from tradewind.platform.gateway.pages import decode_cursor, encode_cursor
 from tradewind.platform.gateway.request import Request
@@ -37,7 +38,16 @@ async def get_timeline(request: Request) -> Answer:
     return Answer(body=Timeline(items=await request.node.history(order_id)))
 
 
-Status = Literal["placed", "confirmed", "held", "rejected", "cancelled", "fulfilled", "returned"]
+Status = Literal[
+    "placed",
+    "confirmed",
+    "held",
+    "rejected",
+    "cancelled",
+    "fulfilled",
+    "partly_returned",
+    "returned",
+]
 
 
 class OrdersQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,13 +82,11 @@ async def get_orders(request: Request) -> Answer:
         if contact is None:
             return Answer(body=OrdersPage(items=[], next=None))
     after = query.placed_after
-    if after is not None and after.tzinfo is None:
-        after = after.replace(tzinfo=UTC)
     async with request.reading() as snapshot:
         found = await queries.orders(
             snapshot,
             before=before,
-            placed_after=after or FAR_PAST,
+            placed_after=FAR_PAST if after is None else in_utc(after),
             status=query.status,
             contact=contact,
             count_max=query.limit,

@@ -96,6 +96,9 @@ def refuse_arrival(
         elif came.restock + came.write_off > asked[came.line]:
             message = f"of {asked[came.line]} announced units at most"
             errors.append(FieldError(f"/lines/{index}/restock", message))
+        elif came.refund_minor and not came.restock + came.write_off:
+            message = "is for units that came: none of this line did"
+            errors.append(FieldError(f"/lines/{index}/refund", message))
         seen.add(came.line)
     if not errors and not any(came.restock + came.write_off for came in arrival.lines):
         errors.append(FieldError("/lines", "nothing came: reject the return instead"))
