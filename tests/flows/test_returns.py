@@ -413,6 +413,11 @@ async def test_an_exchange_that_was_refused_makes_room_for_another(shop: Shop) -
     path = f"/v1/returns/{asked.json['id']}"
     await shop.admin("POST", f"{path}/approve")
     none = {"lines": [{"sku": "gone", "quantity": 1}]}
+    nothing = {"lines": [{"sku": "nobody-has-this", "quantity": 1}]}
+    unknown = await shop.admin("POST", f"{path}/exchange", nothing, key="room-0")
+    assert (unknown.status, unknown.json["code"]) == (422, "unknown_sku")
+    left = (await shop.admin("GET", path)).json
+    assert left["exchange_order_id"] is None, "nothing goes out, and nothing stands in the way"
     refused = await shop.admin("POST", f"{path}/exchange", none, key="room-1")
     assert (refused.status, refused.json["code"]) == (409, "stock_is_short")
     again = await shop.admin("POST", f"{path}/exchange", none, key="room-1")

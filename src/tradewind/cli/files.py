@@ -45,7 +45,7 @@ Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="File; default: standard output.")
 ]
 
-imports = typer.Typer(no_args_is_help=True, help="Import products, stock or price lists.")
+imports = typer.Typer(no_args_is_help=True, help="Import products, stock or an old order book.")
 exports = typer.Typer(no_args_is_help=True, help="Export what can be imported.")
 
 

@@ -159,6 +159,7 @@ class ExchangeReturn(ReturnCommand, frozen=True, kw_only=True):
 
     exchange_order_id: str
     asked_as: str  # the same for the same request: credential and key
+    given_up: bool = False  # that order was refused: nothing goes out, make room for another try
 
 
 class IssueCreditNote(Command, frozen=True, kw_only=True):

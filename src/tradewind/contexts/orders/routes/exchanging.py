@@ -1,7 +1,8 @@
 """Other units in the place of those that come back."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
+import msgspec
 from msgspec import Meta, Struct
 
 from tradewind.contexts.orders import problems
@@ -13,11 +14,13 @@ from tradewind.contexts.orders.routes.returns import find
 from tradewind.contexts.orders.tables import OrderView, OrderWithLines
 from tradewind.kernel.answers import Answer, Settled
 from tradewind.kernel.ids import new_id
+from tradewind.kernel.problems import Problem
 from tradewind.kernel.terms import card_of
 from tradewind.platform.gateway.request import Request
 from tradewind.platform.gateway.routing import Keyed, Route, Scope
 
 CHANNEL = "exchange"
+BUSY = 500  # from here on an answer says nothing of the order: it is asked for again
 
 
 class ExchangeLine(Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,7 +41,6 @@ async def post_exchange(request: Request) -> Answer | Settled:
     to the same customer and address, paid with the card of the first order. The answer is that of
     POST /v1/orders. What comes back is paid back when it is received; a return has one exchange.
     """
-    body: ExchangeBody = request.body
     assert request.credential is not None, "the route needs a scope"
     found = await find(request)
     row, _ = await read(request, found.order_id)
@@ -46,16 +48,28 @@ async def post_exchange(request: Request) -> Answer | Settled:
     personal = (await request.node.vault.open([row.customer])).get(row.customer)
     if personal is None:
         raise Erased
-    order_id: str = await request.submit(
-        ExchangeReturn(
-            return_id=found.id,
-            order_id=found.order_id,
-            by=request.credential.id,
-            exchange_order_id=new_id("ord"),
-            asked_as=f"{request.credential.id} {request.key}",
-        )
+    step = ExchangeReturn(
+        return_id=found.id,
+        order_id=found.order_id,
+        by=request.credential.id,
+        exchange_order_id=new_id("ord"),
+        asked_as=f"{request.credential.id} {request.key}",
     )
-    outcome = await request.submit(
+    order_id: str = await request.submit(step)
+    try:
+        outcome = await place(request, row, order_id)
+    except Problem as refused:
+        if refused.status < BUSY:
+            await request.submit(msgspec.structs.replace(step, given_up=True))
+        raise
+    return await answer_placed(request, outcome, order_id, personal)
+
+
+async def place(request: Request, row: OrderWithLines, order_id: str) -> Any:
+    """Hand in the order that goes out in the place of another one."""
+    body: ExchangeBody = request.body
+    assert request.credential is not None, "the route needs a scope"
+    return await request.submit(
         PlaceOrder(
             order_id=order_id,
             payment_id=order_id.replace("ord_", "pay_", 1),
@@ -69,7 +83,7 @@ async def post_exchange(request: Request) -> Answer | Settled:
             fees=(),
             shipping_country=row.country or "ZZ",
             billing_country=None,
-            payment_token=card_of(found.order_id),
+            payment_token=card_of(row.order_id),
             expected_total_minor=None,
             channel=CHANNEL,
             imported=False,
@@ -77,7 +91,6 @@ async def post_exchange(request: Request) -> Answer | Settled:
             idempotency=request.idempotency,
         )
     )
-    return await answer_placed(request, outcome, order_id, personal)
 
 
 ROUTES = (

@@ -131,9 +131,16 @@ def exchange(
         return problems.ReturnNotFound()
     if row.status in ("requested", "rejected"):
         return not_open(row)
-    before = row.exchange_order_id
+    before, same = row.exchange_order_id, row.exchange_asked_as == command.asked_as
+    if command.given_up:
+        if before is not None and same and before not in there:
+            note_changed(returns, row)
+            desk.touch(order)
+            row.exchange_order_id, row.exchange_asked_as = None, None
+            row.changed_at = desk.now
+        return ""
     if before is not None:
-        if row.exchange_asked_as == command.asked_as:
+        if same:
             return before
         lost = before not in there and desk.now - row.changed_at > LOST_AFTER
         if not lost and there.get(before) not in ("rejected", "cancelled"):
