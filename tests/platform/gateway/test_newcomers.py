@@ -9,7 +9,7 @@ import uvloop
 
 from tests.platform.gateway.gateway_shop import application
 from tests.platform.gateway.test_server import SETTINGS
-from tradewind.platform.gateway.server import ACCEPTED_PER_TURN, Server
+from tradewind.platform.gateway.server import Server
 
 
 def test_newcomers_are_taken_in_crowds() -> None:
@@ -38,5 +38,5 @@ def test_newcomers_are_taken_in_crowds() -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve())
+    # Sixteen a turn; and all that wait, ten times a second, which on a busy machine is sooner.
     assert turns < crowd / 4, f"{turns} turns for {crowd} connections"
-    assert crowd / ACCEPTED_PER_TURN <= turns
