@@ -40,9 +40,9 @@ INSERT INTO orders.baskets (order_id, skus, titles, quantities, unit_prices_e4, 
 SELECT 'ord_' || id, ARRAY[a, b, c], ARRAY[ta, tb, tc], '{1,1,1}', '{99900,99900,99900}',
        '{999,999,999}', 'GB' FROM bench.chunk ORDER BY n;
 INSERT INTO orders.documents (series, year, serial, kind, source, order_id, customer, country,
-       currency, total_minor, tax_minor, tax_rate_bp, dated, issued_at)
+       currency, total_minor, tax_minor, tax_rate_bp, dated, issued_at, seller)
 SELECT 'INV', 2026, n, 'invoice', 'ord_' || id, 'ord_' || id, 'prs_' || id, 'GB', 'GBP', 2997, 0, 0,
-       at::date, bench.step(at, 190) FROM bench.chunk ORDER BY n;
+       at::date, bench.step(at, 190), 'Tradewind' FROM bench.chunk ORDER BY n;
 INSERT INTO orders.document_series (series, year, last) SELECT 'INV', 2026, max(n) FROM bench.chunk
     ON CONFLICT (series, year) DO UPDATE SET last = greatest(document_series.last, excluded.last);
 INSERT INTO orders.idempotency_keys (digest, fingerprint, resource, trace, created_at)

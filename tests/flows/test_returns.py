@@ -3,8 +3,10 @@
 import asyncio
 import io
 import re
+from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.flows.test_an_order_is_called_off import cancel
@@ -295,6 +297,35 @@ async def test_every_payment_has_its_paper(shop: Shop) -> None:
         bearer=orders[6]["order_token"],
     )
     assert other.status == 404
+
+
+async def test_a_paper_says_what_it_is_for_and_who_sold(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines that add up, the invoice that is corrected, and why; later settings change nothing."""
+    await shop.given_product("told", on_hand=10, price="10.00")
+    order = await captured(shop, ("told", 3))
+    gone = {"amount": {"amount": "4.00", "currency": "GBP"}, "reason": "a scratch"}
+    refunds = f"/v1/payments/{order['payment']['id']}/refunds"
+    assert (await shop.admin("POST", refunds, gone, key="told")).status == 201
+    await fulfil(shop, order["id"])
+    back = {"lines": [{"line": 1, "quantity": 1}]}
+    came = {"lines": [{"line": 1, "restock": 1}]}
+    assert (await give_back(shop, order["id"], "told-2", **back, receive=came)).status == 201
+    await shop.until_idle()
+    numbers = [paper["number"] for paper in await documents(shop, order)]
+    papers = [(await shop.admin("GET", f"/v1/documents/{n}")).json for n in numbers]
+    for paper in papers:
+        of_lines = sum(Decimal(line["amount"]["amount"]) for line in paper["lines"])
+        assert of_lines == Decimal(paper["total"]["amount"]) and paper["lines"], paper
+    assert papers[0]["lines"][0]["unit_price"] == {"amount": "10.00", "currency": "GBP"}
+    assert [paper["corrects"] for paper in papers] == [None, numbers[0], numbers[0]]
+    assert [paper["reason"] for paper in papers] == [None, "a scratch", "too big"]
+    later = msgspec.structs.replace(shop.node.settings, seller="Another Ltd | Elsewhere")
+    monkeypatch.setattr(shop.node, "settings", later)
+    page = (await shop.admin("GET", f"/v1/documents/{numbers[1]}/html")).raw.decode()
+    assert "a scratch" in page and numbers[0] in page
+    assert "Tradewind" in page and "Another Ltd" not in page
 
 
 async def test_a_credit_note_stands_alone(shop: Shop) -> None:

@@ -34,6 +34,11 @@ def test_a_pdf_takes_any_text_and_tells_no_log_of_it(caplog: pytest.LogCaptureFi
     assert not [record for record in caplog.records if record.name.startswith("fpdf")]
 
 
+def test_a_letter_that_the_font_lacks_leaves_a_box() -> None:
+    latin = range(0x250)
+    assert pdf.drawable("Caf\u00e9 \u4e2d\u6587\n", latin) == "Caf\u00e9 \u25a1\u25a1\n"
+
+
 def test_many_lines_take_many_pages() -> None:
     file = pdf.render(paper("A mug", lines_count=120))
     assert file.count(b"/Type /Page\n") >= 3

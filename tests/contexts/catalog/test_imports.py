@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.contexts.catalog.factories import line, variant
 from tradewind.contexts.catalog.commands import ImportChunk
+from tradewind.contexts.catalog.rules.attributes import from_cell, is_date
 from tradewind.contexts.catalog.rules.imports import (
     Bounds,
     Line,
@@ -16,6 +17,8 @@ from tradewind.contexts.catalog.rules.imports import (
     take,
 )
 from tradewind.contexts.catalog.rules.products import Shelf
+from tradewind.contexts.catalog.rules.sheet_rows import BadCell, value_of
+from tradewind.contexts.catalog.tables import Attribute
 from tradewind.kernel.ids import new_id
 from tradewind.kernel.imports import ERRORS_KEPT_MAX, ImportOutOfStep, LineError, Report
 
@@ -28,6 +31,10 @@ def make_id() -> str:
 
 def report(lines_taken: int = 0, *, accepted: int = 0, rejected: int = 0) -> Report:
     return Report("imp_1", NOW, NOW, lines_taken, accepted, rejected)
+
+
+def attribute(kind: str) -> Attribute:
+    return Attribute("any", kind, None, (), False, (), "")
 
 
 def shelf() -> Shelf:
@@ -64,6 +71,22 @@ def test_a_bad_line_says_what_is_wrong(text: bytes | None, code: str, says: str)
     assert read.draft is None and read.error is not None
     assert (read.error.line, read.error.code) == (7, code)
     assert says in read.error.message
+
+
+@pytest.mark.parametrize("cell", ["1_000", "\u0661\u0662", "nan", "1e999", "9" * 5_000, "0x1"])
+def test_a_cell_that_python_would_read_as_a_number_is_none(cell: str) -> None:
+    assert from_cell(attribute("number"), cell) == cell
+    with pytest.raises(BadCell, match="whole number"):
+        value_of("on_hand", cell)
+
+
+def test_cells_hold_numbers_and_days() -> None:
+    assert [from_cell(attribute("number"), c) for c in ("12", "-1.50", "+0")] == [12, -1.5, 0]
+    assert value_of("on_hand", " 7 ") == 7
+    assert [is_date(day) for day in ("2026-01-31", "2026-W01-1", "2026-02-30", 20260131)] == [
+        True,
+        *[False] * 3,
+    ]
 
 
 def test_empty_lines_and_a_byte_order_mark_are_no_errors() -> None:

@@ -70,7 +70,10 @@ class PaymentVoided(PaymentEvent, frozen=True, kw_only=True):
 
 
 class PaymentRefunded(PaymentEvent, frozen=True, kw_only=True):
-    """Money went back to the card. `refunded_minor` is all that went back so far."""
+    """Money went back to the card. `refunded_minor` is all that went back so far.
+
+    `reason` is that of who asked; None where the order's own course asked for it.
+    """
 
     type: ClassVar[str] = "payments.payment_refunded.v1"
 
@@ -79,6 +82,7 @@ class PaymentRefunded(PaymentEvent, frozen=True, kw_only=True):
     currency: str
     refunded_minor: int
     captured_minor: int
+    reason: str | None = None
 
 
 class RefundRefused(PaymentEvent, frozen=True, kw_only=True):

@@ -1,11 +1,12 @@
 """A paper as a PDF: A4, fonts inside, as many pages as it takes, the table's head on each."""
 
 import logging
+from collections.abc import Container
 from pathlib import Path
 
 from fpdf import FPDF
 from fpdf.enums import TableCellFillMode, VAlign, XPos, YPos
-from fpdf.fonts import FontFace
+from fpdf.fonts import FontFace, TTFFont
 
 from tradewind.platform.documents.paper import Paper
 
@@ -19,6 +20,7 @@ MARGIN_MM = 20
 INK = (26, 29, 33)
 SOFT = (92, 101, 112)
 LINE = (217, 222, 228)
+LACKING = "\N{WHITE SQUARE}"
 COLUMNS = (92, 20, 28, 30)  # mm: item, quantity, price, amount
 
 
@@ -44,6 +46,18 @@ class Sheet(FPDF):
         self.cell(0, 5, f"{self.paper.title} {self.paper.number}")
         self.set_x(MARGIN_MM)
         self.cell(0, 5, f"{self.page_no()} / {{nb}}", align="R")
+
+    def normalize_text(self, text: str) -> str:
+        """The text as the font can draw it."""
+        font = self.fonts[FAMILY.lower()]
+        assert isinstance(font, TTFFont), "it was added from a file"
+        normal: str = super().normalize_text(drawable(text, font.cmap))
+        return normal
+
+
+def drawable(text: str, known: Container[int]) -> str:
+    """A text of which every letter can be seen: one that the font lacks is a box, not nothing."""
+    return "".join(c if ord(c) in known or not c.isprintable() else LACKING for c in text)
 
 
 def render(paper: Paper) -> bytes:

@@ -1,5 +1,6 @@
 """Attributes that are defined hold what their definition says; all others hold anything."""
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import date
 
@@ -10,6 +11,9 @@ from tradewind.contexts.catalog.rules.drafts import Draft
 from tradewind.contexts.catalog.tables import Attribute
 from tradewind.kernel.problems import FieldError
 
+# Narrower than what Python reads: no week dates, no digits of other scripts, no underscores.
+DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+NUMBER = re.compile(r"[+-]?\d{1,300}(\.\d{1,300})?", re.ASCII)
 WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -97,7 +101,7 @@ def why_not(defined: Attribute, value: AttributeValue) -> str | None:
 
 def is_date(value: AttributeValue) -> bool:
     """Whether a value is a day."""
-    if not isinstance(value, str) or len(value) != 10:
+    if not isinstance(value, str) or DAY.fullmatch(value) is None:
         return False
     try:
         date.fromisoformat(value)
@@ -110,11 +114,8 @@ def from_cell(defined: Attribute | None, cell: str) -> AttributeValue:
     """What a cell of a sheet says of an attribute; a text, unless it is defined otherwise."""
     if defined is not None and defined.kind == "boolean":
         return WORDS.get(cell.strip().lower(), cell)
-    if defined is not None and defined.kind == "number":
-        try:
-            number = float(cell)
-        except ValueError:
-            return cell
+    if defined is not None and defined.kind == "number" and NUMBER.fullmatch(cell.strip()):
+        number = float(cell)
         return int(number) if number.is_integer() and "." not in cell else number
     return cell
 

@@ -6,7 +6,8 @@ names add up. A facet counts what all filters but its own leave.
 """
 
 from collections.abc import Mapping, Sequence
-from math import ceil, floor, log10
+from itertools import pairwise
+from math import ceil, floor, inf, log10
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -164,10 +165,11 @@ class Narrowed:
         borders = borders_of(here)
         if not borders:
             return []
-        at = np.searchsorted(np.array([border * E4 for border in borders]), here, "left")
-        counts = np.bincount(at, minlength=len(borders) + 1).tolist()
-        texts = [f"{border:g}" for border in borders]
-        names = [f"{a}{RANGE}{b}" for a, b in zip(["", *texts], [*texts, ""], strict=True)]
+        # As its filter finds them: a price on a border is in both ranges.
+        edges = [-inf, *(border * E4 for border in borders), inf]
+        counts = [int(((here >= a) & (here <= b)).sum()) for a, b in pairwise(edges)]
+        texts = ["", *(f"{border:g}" for border in borders), ""]
+        names = [f"{a}{RANGE}{b}" for a, b in pairwise(texts)]
         return [(name, count) for name, count in zip(names, counts, strict=True) if count]
 
 

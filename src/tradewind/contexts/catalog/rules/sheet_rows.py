@@ -43,6 +43,7 @@ NAMED = ("attributes", "variant_attributes", "variant_options")
 PATH_STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 WORDS_FOR_TRUE = frozenset({"true", "yes", "1"})
 WORDS_FOR_FALSE = frozenset({"false", "no", "0"})
+COUNT = re.compile(r"\d{1,18}", re.ASCII)
 AS_JSON = frozenset(
     {"prices", "attributes", "variant_attributes", "options", "variant_options", "media"}
 )
@@ -110,7 +111,7 @@ def value_of(field: str, cell: str) -> Any:
             return word in WORDS_FOR_TRUE
         raise BadCell(field, "must be true or false")
     if field == "on_hand":
-        if cell.strip().isdecimal() and cell.isascii():
+        if COUNT.fullmatch(cell.strip()):
             return int(cell)
         raise BadCell(field, "must be a whole number, zero or more")
     if field in ("external_id", "sku", "price", "currency"):

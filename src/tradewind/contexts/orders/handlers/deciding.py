@@ -95,7 +95,9 @@ def fold(desk: Desk, item: News) -> None:
             full = item.refunded_minor >= item.captured_minor
             desk.note_payment(order_id, "refunded" if full else "partially_refunded")
             desk.repaid.append(
-                rules.Repaid(order_id, item.refund_id, item.amount_minor, item.refunded_minor)
+                rules.Repaid(
+                    order_id, item.refund_id, item.amount_minor, item.refunded_minor, item.reason
+                )
             )
         case RefundRefused():
             desk.not_repaid.append(rules.NotRepaid(order_id, item.refund_id, item.reason))

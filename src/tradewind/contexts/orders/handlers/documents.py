@@ -31,8 +31,8 @@ MOVE_SERIES = """
                       WHERE m.series = s.series AND m.year = s.year)
 """
 INSERT_DOCUMENTS = f"""
-    INSERT INTO orders.documents ({DOCUMENT_COLUMNS}, issued_at)
-    SELECT d.*, $19::timestamptz
+    INSERT INTO orders.documents ({DOCUMENT_COLUMNS}, issued_at, seller)
+    SELECT d.*, $19::timestamptz, $20::text
       FROM unnest($1::text[], $2::int[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[],
                   $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::bigint[],
                   $14::bigint[], $15::int[], $16::text[], $17::text[], $18::date[]) AS d
@@ -65,6 +65,7 @@ async def issue(tx: Transaction, drafts: Sequence[Draft]) -> Numbered:
         INSERT_DOCUMENTS,
         *([getattr(row, name) for row in numbered.rows] for name in fields),
         tx.now,
+        tx.settings.seller,
     )
     return numbered
 

@@ -70,7 +70,7 @@ def credit_note(desk: Desk, found: Returns, item: Repaid) -> Draft:
     assert isinstance(order, OrderWithLines), "the desk is opened with baskets"
     row = returns.find_by_refund(found, item.refund_id)
     before_minor = item.refunded_minor - item.amount_minor
-    reason = "order cancelled" if order.status == "cancelled" else "refund"
+    reason = item.reason or ("order cancelled" if order.status == "cancelled" else "refund")
     return Draft(
         kind="credit_note",
         source=item.refund_id,

@@ -214,7 +214,13 @@ async def with_lines(db: Snapshot, found: Sequence[FoundReturn]) -> list[ReturnV
     return [return_view(row, lines[row.return_id], row.currency, row.credit_note) for row in found]
 
 
-ISSUED_COLUMNS = f"{DOCUMENT_COLUMNS}, issued_at"
+# The invoice is found by documents_source.
+ISSUED_COLUMNS = f"""
+    {DOCUMENT_COLUMNS}, issued_at, seller,
+    CASE WHEN d.kind = 'credit_note' THEN (
+        SELECT format('%s-%s-%s', i.series, i.year, lpad(i.serial::text, 6, '0'))
+          FROM orders.documents i WHERE i.source = d.order_id) END AS corrects
+"""
 # Served by the primary key.
 ONE_DOCUMENT = f"""
     SELECT {ISSUED_COLUMNS} FROM orders.documents d

@@ -18,9 +18,9 @@ from tradewind.contexts.orders.routes.bodies import (
     Text200,
     minor,
 )
-from tradewind.contexts.orders.routes.papers import paper_of
+from tradewind.contexts.orders.routes.papers import document_of, paper_of
 from tradewind.contexts.orders.routes.returns import MAIN, Code, Reason, Units, historic
-from tradewind.contexts.orders.tables import DocumentView, IssuedRow, document_view
+from tradewind.contexts.orders.tables import DocumentView, IssuedRow, issued_view
 from tradewind.kernel.answers import Answer, Settled
 from tradewind.kernel.ids import new_id
 from tradewind.kernel.money import AMOUNT_MINOR_MAX, Amount
@@ -150,7 +150,7 @@ async def get_documents(request: Request) -> Answer:
             count_max=query.limit,
         )
     cursor = encode_cursor(rows[-1].year, rows[-1].serial) if len(rows) == query.limit else None
-    items = [document_view(row, row.issued_at) for row in rows]
+    items = [issued_view(row) for row in rows]
     return Answer(body=DocumentsPage(items=items, next=cursor))
 
 
@@ -160,7 +160,7 @@ async def get_documents_of_order(request: Request) -> Answer:
     await read(request, order_id)
     async with request.reading() as snapshot:
         rows = await queries.documents_of(snapshot, order_id)
-    return Answer(body=DocumentsPage(items=[document_view(row, row.issued_at) for row in rows]))
+    return Answer(body=DocumentsPage(items=[issued_view(row) for row in rows]))
 
 
 async def find(request: Request) -> IssuedRow:
@@ -179,8 +179,7 @@ async def find(request: Request) -> IssuedRow:
 
 async def get_document(request: Request) -> Answer:
     """A document as data."""
-    row = await find(request)
-    return Answer(body=document_view(row, row.issued_at))
+    return Answer(body=await document_of(request, await find(request)))
 
 
 async def get_document_html(request: Request) -> Answer:

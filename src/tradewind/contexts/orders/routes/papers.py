@@ -1,49 +1,71 @@
-"""What stands on an invoice or a credit note: the rows of this context as a `Paper`."""
+"""What stands on an invoice or a credit note: as data, and as a `Paper`."""
 
 from collections.abc import Mapping
 
+import msgspec
+
 from tradewind.contexts.orders import queries
 from tradewind.contexts.orders.tables import (
+    DocumentLineView,
+    DocumentView,
     IssuedRow,
     LineRow,
     OrderRow,
     ReturnView,
-    decode_credited,
     decode_fees,
+    issued_view,
 )
-from tradewind.kernel.money import format_e4, format_minor
+from tradewind.kernel.money import wire, wire_e4
 from tradewind.platform.documents.paper import Paper, PaperLine
 from tradewind.platform.gateway.request import Request
 
 TITLES = {"invoice": "Invoice", "credit_note": "Credit note"}
 ERASED = "The personal data of this customer was erased."
 
+Order = tuple[OrderRow, list[LineRow]]
 
-async def paper_of(request: Request, row: IssuedRow) -> Paper:
-    """A document as it is printed. What it says of the customer comes from the vault now."""
-    order: tuple[OrderRow, list[LineRow]] | None = None
+
+async def sources_of(request: Request, row: IssuedRow) -> tuple[Order | None, ReturnView | None]:
+    """The order and the return that a document is about."""
+    order: Order | None = None
     returned: ReturnView | None = None
     async with request.reading() as snapshot:
         if row.order_id is not None:
             order = await queries.order(snapshot, row.order_id)
         if row.return_id is not None:
             returned = await queries.one_return(snapshot, row.return_id)
+    return order, returned
+
+
+async def document_of(request: Request, row: IssuedRow) -> DocumentView:
+    """A document as data, with its lines: they add up to its total."""
+    order, returned = await sources_of(request, row)
+    lines = lines_of(row, order, returned) + more_of(row, order)
+    return msgspec.structs.replace(issued_view(row), lines=lines)
+
+
+async def paper_of(request: Request, row: IssuedRow) -> Paper:
+    """A document as it is printed. What it says of the customer comes from the vault now."""
+    order, returned = await sources_of(request, row)
     personal = (await request.node.vault.open([row.customer])).get(row.customer)
     number = f"{row.series}-{row.year}-{row.serial:06d}"
     about = {"Number": number, "Date": f"{row.dated:%d %B %Y}"}
     if row.order_id is not None:
         about["Order"] = row.order_id
+    if row.corrects is not None:
+        about["Invoice"] = row.corrects
     if returned is not None:
         about["Return"] = returned.id
     if row.reason:
         about["Reason"] = row.reason
+    seller = request.node.settings.seller if row.seller is None else row.seller
     return Paper(
         title=TITLES[row.kind],
         number=number,
-        seller=[part.strip() for part in request.node.settings.seller.split("|")],
+        seller=[part.strip() for part in seller.split("|")],
         customer=buyer(personal),
         about=about,
-        lines=lines_of(row, order, returned),
+        lines=[printed(line) for line in lines_of(row, order, returned)],
         totals=totals_of(row, order),
     )
 
@@ -61,75 +83,84 @@ def buyer(personal: Mapping[str, str | None] | None) -> list[str]:
     return [line for line in lines if line]
 
 
+def printed(line: DocumentLineView) -> PaperLine:
+    """A line on paper: what is no article has neither number nor quantity."""
+    return PaperLine(
+        line.description,
+        line.sku or "",
+        str(line.quantity) if line.sku else "",
+        line.unit_price.amount if line.unit_price else "",
+        line.amount.amount,
+    )
+
+
 def lines_of(
-    row: IssuedRow, order: tuple[OrderRow, list[LineRow]] | None, returned: ReturnView | None
-) -> list[PaperLine]:
+    row: IssuedRow, order: Order | None, returned: ReturnView | None
+) -> list[DocumentLineView]:
     """What it is for."""
-    currency = row.currency
     if row.lines:
-        return [
-            PaperLine(
-                line.description,
-                line.sku or "",
-                str(line.quantity),
-                "",
-                format_minor(line.amount_minor, currency),
-            )
-            for line in decode_credited(row.lines)
-        ]
-    titles = {line.number: line.title for line in order[1]} if order else {}
+        return issued_view(row).lines
     if returned is not None:
-        shown = [
-            PaperLine(
-                titles.get(line.line, line.sku),
-                line.sku,
-                str(line.restock + line.write_off),
-                "",
-                line.refund.amount,
-            )
-            for line in returned.lines
-            if line.restock or line.write_off
-        ]
-        if returned.fees_refund.amount != format_minor(0, currency):
-            shown.append(PaperLine("Fees", "", "", "", returned.fees_refund.amount))
-        return shown
+        return lines_that_came(order, returned)
     if row.kind == "invoice" and order is not None:
-        lines = [
-            PaperLine(
-                line.title,
-                line.sku,
-                str(line.quantity),
-                format_e4(line.unit_price_e4, currency),
-                format_minor(line.total_minor, currency),
-            )
-            for line in order[1]
-        ]
-        fees = decode_fees(order[0].fees)
-        lines += [
-            PaperLine(fee.code.replace("_", " ").capitalize(), "", "", "", amount)
-            for fee in fees
-            for amount in [format_minor(fee.amount_minor, currency)]
-        ]
-        return lines
-    amount = format_minor(row.total_minor, currency)
-    return [PaperLine(f"Refund: {row.reason or 'goodwill'}", "", "", "", amount)]
+        return lines_that_went(order, row.currency)
+    return [charge(f"Refund: {row.reason or 'goodwill'}", row.total_minor, row.currency)]
 
 
-def totals_of(row: IssuedRow, order: tuple[OrderRow, list[LineRow]] | None) -> dict[str, str]:
+def charge(description: str, amount_minor: int, currency: str) -> DocumentLineView:
+    """A line that is no article."""
+    return DocumentLineView(description, None, 1, wire(amount_minor, currency))
+
+
+def lines_that_went(order: Order, currency: str) -> list[DocumentLineView]:
+    """What was bought, and its fees."""
+    row, bought = order
+    lines = [
+        DocumentLineView(
+            line.title,
+            line.sku,
+            line.quantity,
+            wire(line.total_minor, currency),
+            unit_price=wire_e4(line.unit_price_e4, currency),
+        )
+        for line in bought
+    ]
+    return lines + [
+        charge(fee.code.replace("_", " ").capitalize(), fee.amount_minor, currency)
+        for fee in decode_fees(row.fees)
+    ]
+
+
+def lines_that_came(order: Order | None, returned: ReturnView) -> list[DocumentLineView]:
+    """What came back, and the fees that are given back with it."""
+    titles = {line.number: line.title for line in order[1]} if order else {}
+    lines = [
+        DocumentLineView(
+            titles.get(line.line, line.sku), line.sku, line.restock + line.write_off, line.refund
+        )
+        for line in returned.lines
+        if line.restock or line.write_off
+    ]
+    if returned.fees_refund != wire(0, returned.fees_refund.currency):
+        lines.append(DocumentLineView("Fees", None, 1, returned.fees_refund))
+    return lines
+
+
+def more_of(row: IssuedRow, order: Order | None) -> list[DocumentLineView]:
+    """What an invoice adds below its lines: carriage, and what was taken off."""
+    if row.kind != "invoice" or order is None:
+        return []
+    found = {"Shipping": order[0].shipping_minor, "Discount": -order[0].discount_minor}
+    return [charge(name, minor, row.currency) for name, minor in found.items() if minor]
+
+
+def totals_of(row: IssuedRow, order: Order | None) -> dict[str, str]:
     """What it adds up to. Prices are gross; the tax they contain is told beside them."""
     currency = row.currency
-    totals: dict[str, str] = {}
-    if row.kind == "invoice" and order is not None:
-        for name, value in (
-            ("Shipping", order[0].shipping_minor),
-            ("Discount", -order[0].discount_minor),
-        ):
-            if value:
-                totals[name] = format_minor(value, currency)
-    totals["Total"] = f"{format_minor(row.total_minor, currency)} {currency}"
+    totals = {line.description: line.amount.amount for line in more_of(row, order)}
+    totals["Total"] = f"{wire(row.total_minor, currency).amount} {currency}"
     if row.tax_rate_bp:
         rate = f"{row.tax_rate_bp / 100:g} %"
-        net = format_minor(row.total_minor - row.tax_minor, currency)
-        totals[f"of it tax at {rate}"] = format_minor(row.tax_minor, currency)
-        totals["Net"] = net
+        totals[f"of it tax at {rate}"] = wire(row.tax_minor, currency).amount
+        totals["Net"] = wire(row.total_minor - row.tax_minor, currency).amount
     return totals

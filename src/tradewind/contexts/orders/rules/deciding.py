@@ -59,6 +59,7 @@ class Repaid(Struct, frozen=True):
     refund_id: str
     amount_minor: int
     refunded_minor: int
+    reason: str | None = None  # of who asked for it
 
 
 class NotRepaid(Struct, frozen=True):

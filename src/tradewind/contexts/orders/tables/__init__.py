@@ -381,17 +381,21 @@ def return_view(
 
 
 class DocumentLineView(Struct, frozen=True):
-    """A line of a credit note that stands alone."""
+    """A line of a document; `amount` is of all units. A discount is less than nothing."""
 
     description: str
     sku: str | None
     quantity: int
     amount: Amount
-    restock: int
+    restock: int = 0  # of a credit note that stands alone
+    unit_price: Amount | None = None
 
 
 class DocumentView(Struct, kw_only=True):
-    """An invoice or a credit note on the wire. Prices are gross: `tax` is contained in `total`."""
+    """An invoice or a credit note on the wire. Prices are gross: `tax` is contained in `total`.
+
+    `lines` add up to `total`; in lists only credit notes that stand alone have them.
+    """
 
     number: str
     kind: str
@@ -409,18 +413,31 @@ class DocumentView(Struct, kw_only=True):
     country: str | None
     reason: str | None
     lines: list[DocumentLineView]
+    corrects: str | None = None  # the number of the invoice
 
 
 class IssuedRow(DocumentRow, frozen=True):
-    """A row of orders.documents."""
+    """A row of orders.documents, with the number of the invoice that a credit note corrects.
+
+    `seller` is that of the day, a line after each ``|``; None: issued before it was kept.
+    """
 
     issued_at: datetime
+    seller: str | None
+    corrects: str | None
 
 
 decode_credited = msgspec.json.Decoder(tuple[CreditedLine, ...]).decode
 
 
-def document_view(row: DocumentRow, issued_at: datetime) -> DocumentView:
+def issued_view(row: IssuedRow) -> DocumentView:
+    """A document that was read, as it goes on the wire."""
+    return document_view(row, row.issued_at, row.corrects)
+
+
+def document_view(
+    row: DocumentRow, issued_at: datetime, corrects: str | None = None
+) -> DocumentView:
     """A document as it goes on the wire."""
     alone = row.order_id is None
     lines = decode_credited(row.lines) if row.lines else ()
@@ -450,4 +467,5 @@ def document_view(row: DocumentRow, issued_at: datetime) -> DocumentView:
             )
             for line in lines
         ],
+        corrects=corrects,
     )

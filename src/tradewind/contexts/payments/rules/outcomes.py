@@ -188,6 +188,7 @@ def refund_decided(book: Book, case: Case, operation: Operation) -> None:
             facts.PaymentRefunded,
             refunded_minor=payment.refunded_minor,
             captured_minor=payment.captured_minor,
+            reason=refund.reason if refund.asked else None,
             **details,
         )
         book.post(payment, "return", REFUNDS, RECEIVABLE, refund.amount_minor)
