@@ -127,13 +127,21 @@ class ResetPassword(Command, frozen=True, kw_only=True):
 
 
 class MoveAddress(Command, frozen=True, kw_only=True):
-    """Settle a change of address. `person` is the new record, made of the one named before."""
+    """Settle a change of address. `record` is the new record, made of the one before."""
 
     errand_id: str
     token_hash: bytes
-    person: str
-    person_before: str
+    record: str
+    record_before: str
     letter_id: str  # of the mail that tells the old address
+
+
+class SetRecord(Command, frozen=True, kw_only=True):
+    """Let an account have another record of the vault, made of the one before."""
+
+    account_id: str
+    record: str
+    record_before: str
 
 
 class ChangePassword(Command, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tradewind.contexts.identity.rules.roles import scopes_of
+from tradewind.contexts.identity.rules.roles import all_shown, scopes_of
 from tradewind.contexts.identity.tables import KEY_COLUMNS, KeyId, KeyRow
 from tradewind.contexts.identity.tables.accounts import (
     ACCOUNT_COLUMNS,
@@ -14,7 +14,7 @@ from tradewind.contexts.identity.tables.accounts import (
     SessionRow,
 )
 from tradewind.contexts.identity.tables.people import ConsentRow
-from tradewind.contexts.identity.tables.roles import ROLE_COLUMNS, RoleRow
+from tradewind.contexts.identity.tables.roles import ROLE_COLUMNS, RoleRow, RoleShown
 from tradewind.platform.database.transaction import Snapshot
 from tradewind.platform.security.authentication import KeyFacts
 
@@ -163,6 +163,11 @@ async def roles(db: Snapshot) -> list[RoleRow]:
     return await db.fetch(ROLES, into=RoleRow)
 
 
+async def all_roles(db: Snapshot) -> list[RoleShown]:
+    """Every role: those of every installation, then the shop's own."""
+    return all_shown(await roles(db))
+
+
 # consents_pkey, backwards.
 CONSENTS_MAX = 1_000
 CONSENTS = f"""
@@ -175,9 +180,11 @@ async def consents(db: Snapshot, account_id: str) -> list[ConsentRow]:
     return await db.fetch(CONSENTS, account_id, into=ConsentRow)
 
 
-# errands_by_person, accounts_by_person; what was discarded has a sweep of its own.
+# errands_by_person, accounts_by_person, accounts_by_record. Discarded ones have a sweep
+# of their own.
 IN_USE = """
     SELECT person FROM identity.accounts WHERE person = ANY ($1::text[])
+    UNION SELECT record FROM identity.accounts WHERE record = ANY ($1::text[])
     UNION SELECT person FROM identity.errands WHERE person = ANY ($1::text[])
     UNION SELECT person FROM identity.discarded_persons WHERE person = ANY ($1::text[])"""
 

@@ -11,6 +11,7 @@ from tradewind.contexts.identity.handlers.holders import drop_totp as drop_totp
 from tradewind.contexts.identity.handlers.holders import move_addresses as move_addresses
 from tradewind.contexts.identity.handlers.holders import note_forgotten as note_forgotten
 from tradewind.contexts.identity.handlers.holders import record_consents as record_consents
+from tradewind.contexts.identity.handlers.holders import set_records as set_records
 from tradewind.contexts.identity.handlers.keys import create_keys as create_keys
 from tradewind.contexts.identity.handlers.keys import provide_first_key as provide_first_key
 from tradewind.contexts.identity.handlers.keys import record_use as record_use

@@ -175,9 +175,9 @@ async def verify_addresses(tx: Transaction, commands: Sequence[VerifyAddress]) -
 
 
 INSERT_ACCOUNTS = """
-    INSERT INTO identity.accounts (account_id, version, status, contact, person, password_hash,
-           roles, opened_at, verified_at, password_at, changed_at)
-    SELECT n.account_id, n.version, 'active', n.contact, n.person, n.password_hash,
+    INSERT INTO identity.accounts (account_id, version, status, contact, person, record,
+           password_hash, roles, opened_at, verified_at, password_at, changed_at)
+    SELECT n.account_id, n.version, 'active', n.contact, n.person, n.person, n.password_hash,
            n.roles::text[], n.at, n.at, n.at, n.at
       FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[],
                   $7::timestamptz[])
@@ -203,19 +203,20 @@ def insert_accounts(tx: Transaction, rows: Sequence[AccountRow]) -> None:
 # accounts_pkey. Only while the row is as it was read: version, step, codes and password decide.
 SAVE_ACCOUNTS = """
     UPDATE identity.accounts a
-       SET version = n.version, status = n.status, contact = n.contact, person = n.person,
+       SET version = n.version, status = n.status, contact = n.contact, record = n.record,
            password_hash = n.password_hash, roles = n.roles::text[],
            totp_sealed = n.totp_sealed, totp_pending = n.totp_pending, totp_step = n.totp_step,
            recovery = n.recovery::bytea[], password_at = n.password_at, changed_at = n.changed_at
       FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[],
                   $7::text[], $8::bytea[], $9::bytea[], $10::bigint[], $11::text[],
                   $12::timestamptz[], $13::timestamptz[], $14::bigint[], $15::bigint[],
-                  $16::text[], $17::text[], $18::bytea[])
-        AS n (account_id, version, status, contact, person, password_hash, roles, totp_sealed,
+                  $16::text[], $17::text[], $18::bytea[], $19::text[])
+        AS n (account_id, version, status, contact, record, password_hash, roles, totp_sealed,
               totp_pending, totp_step, recovery, password_at, changed_at, version_before,
-              step_before, recovery_before, hash_before, pending_before)
+              step_before, recovery_before, hash_before, pending_before, record_before)
      WHERE a.account_id = n.account_id AND a.version = n.version_before
-       AND a.totp_step = n.step_before AND a.recovery = n.recovery_before::bytea[]
+       AND a.record = n.record_before AND a.totp_step = n.step_before
+       AND a.recovery = n.recovery_before::bytea[]
        AND a.password_hash IS NOT DISTINCT FROM n.hash_before
        AND a.totp_pending IS NOT DISTINCT FROM n.pending_before"""
 
@@ -231,7 +232,7 @@ def save_accounts(tx: Transaction, pairs: Sequence[tuple[AccountRow, AccountRow]
         [row.version for row in rows],
         [row.status for row in rows],
         [row.contact for row in rows],
-        [row.person for row in rows],
+        [row.record for row in rows],
         [row.password_hash for row in rows],
         [text_array(row.roles) for row in rows],
         [row.totp_sealed for row in rows],
@@ -245,6 +246,7 @@ def save_accounts(tx: Transaction, pairs: Sequence[tuple[AccountRow, AccountRow]
         [blobs(before.recovery) for before, _ in pairs],
         [before.password_hash for before, _ in pairs],
         [before.totp_pending for before, _ in pairs],
+        [before.record for before, _ in pairs],
         expect=len(rows),
     )
 

@@ -15,6 +15,7 @@ from tradewind.contexts.identity.commands import (
     MoveAddress,
     PersonsForgotten,
     RecordConsent,
+    SetRecord,
 )
 from tradewind.contexts.identity.events import ConsentRecorded
 from tradewind.contexts.identity.handlers.accounts import (
@@ -82,7 +83,7 @@ async def change_passwords(tx: Transaction, commands: Sequence[ChangePassword]) 
             replace(after, password_hash=command.password_hash, password_at=tx.now),
             event,
             rules.told(
-                command.errand_id, "password_changed", person=row.person, contact=row.contact
+                command.errand_id, "password_changed", person=row.record, contact=row.contact
             ),
         )
         kept.append((row.account_id, command.session_id))
@@ -113,19 +114,20 @@ async def move_addresses(tx: Transaction, commands: Sequence[MoveAddress]) -> De
         if errand.contact in taken:
             desk.outcomes.append(rules.refused_token())
             continue
-        if row.person != command.person_before:
+        if row.record != command.record_before:
             desk.outcomes.append(AccountHasChanged())
             continue
         errands[errand.errand_id] = errand
         used.append(errand)
         taken.add(errand.contact)
-        discarded.append(row.person)
+        if row.record != row.person:
+            discarded.append(row.record)
         after, event = rules.changed(row, "address", tx.now)
         letter = rules.told(
             command.letter_id, "address_changed",
-            person=row.person, contact=row.contact,
+            person=row.record, contact=row.contact,
         )  # fmt: skip
-        desk.keep(replace(after, contact=errand.contact, person=command.person), event, letter)
+        desk.keep(replace(after, contact=errand.contact, record=command.record), event, letter)
     use_errands(tx, used)
     discard(tx, discarded)
     return desk.close(tx)
@@ -141,6 +143,26 @@ def discard(tx: Transaction, persons: Sequence[str]) -> None:
     """Queue the end of records that no account points to any more."""
     if persons:
         tx.write(DISCARD, sorted(set(persons)), tx.now + DISCARDED_AFTER)
+
+
+async def set_records(tx: Transaction, commands: Sequence[SetRecord]) -> Decision:
+    """Give accounts their newest records. Of two that were made of the same one, one is refused."""
+    desk = Desk(await accounts_of(tx, (command.account_id for command in commands)))
+    discarded: list[str] = []
+    for command in commands:
+        row = desk.active(command.account_id)
+        if isinstance(row, Problem):
+            desk.outcomes.append(row)
+        elif row.record == command.record:
+            desk.keep(row)
+        elif row.record != command.record_before:
+            desk.outcomes.append(AccountHasChanged())
+        else:
+            if row.record != row.person:
+                discarded.append(row.record)
+            desk.keep(replace(row, record=command.record))
+    discard(tx, discarded)
+    return desk.close(tx)
 
 
 async def begin_totp(tx: Transaction, commands: Sequence[BeginTotp]) -> Decision:
@@ -172,7 +194,7 @@ async def confirm_totp(tx: Transaction, commands: Sequence[ConfirmTotp]) -> Deci
             recovery=command.recovery,
         )
         letter = rules.told(
-            command.errand_id, "second_factor_changed", person=row.person, contact=row.contact
+            command.errand_id, "second_factor_changed", person=row.record, contact=row.contact
         )
         desk.keep(after, event, letter)
     return desk.close(tx)
@@ -191,7 +213,7 @@ async def drop_totp(tx: Transaction, commands: Sequence[DropTotp]) -> Decision:
             after, event = rules.changed(row, "second_factor_off", tx.now)
             after = replace(after, totp_sealed=None, totp_pending=None, recovery=())
             letter = rules.told(
-                command.errand_id, "second_factor_changed", person=row.person, contact=row.contact
+                command.errand_id, "second_factor_changed", person=row.record, contact=row.contact
             )
             desk.keep(after, event, letter)
     return desk.close(tx)

@@ -175,8 +175,10 @@ async def end_sessions(tx: Transaction, commands: Sequence[EndSessions]) -> Deci
 OLD_ERRANDS = """
     SELECT errand_id, person, account_id FROM identity.errands
      WHERE expires_at < $1 ORDER BY expires_at LIMIT $2"""
-# accounts_by_person.
-OF_ACCOUNTS = "SELECT person FROM identity.accounts WHERE person = ANY ($1::text[])"
+# accounts_by_person, accounts_by_record.
+OF_ACCOUNTS = """
+    SELECT person FROM identity.accounts WHERE person = ANY ($1::text[])
+    UNION SELECT record FROM identity.accounts WHERE record = ANY ($1::text[])"""
 # errands_pkey.
 DROP_ERRANDS = "DELETE FROM identity.errands WHERE errand_id = ANY ($1::text[])"
 

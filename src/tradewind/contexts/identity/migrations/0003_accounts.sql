@@ -7,7 +7,8 @@ CREATE TABLE identity.accounts (
   version        bigint      NOT NULL CHECK (version > 0),
   status         text        NOT NULL COLLATE "C" CHECK (status IN ('active', 'suspended', 'closed')),
   contact        text        COLLATE "C" UNIQUE,   -- the vault's token of the address; null: closed
-  person         text        NOT NULL COLLATE "C", -- the vault's record: profile, address book
+  person         text        NOT NULL COLLATE "C", -- the vault's first record of them, for life
+  record         text        NOT NULL COLLATE "C", -- and the newest: address, profile, address book
   password_hash  text,                             -- argon2id with its parameters; null: closed
   roles          text[]      NOT NULL COLLATE "C",
   customer_group text        NOT NULL DEFAULT '' COLLATE "C",
@@ -48,6 +49,7 @@ CREATE INDEX errands_by_expiry ON identity.errands (expires_at);
 -- The vault asks a day later who came to use a record.
 CREATE INDEX errands_by_person ON identity.errands (person) WHERE person IS NOT NULL;
 CREATE INDEX accounts_by_person ON identity.accounts (person);
+CREATE INDEX accounts_by_record ON identity.accounts (record);
 
 -- Guesses of passwords, by address: of those that have an account and of those that have none, so
 -- that being locked out tells nothing.

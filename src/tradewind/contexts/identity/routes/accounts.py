@@ -116,8 +116,8 @@ async def post_email(request: Request) -> Answer | Settled:
             account = await queries.account(snapshot, errand.account_id or "")
     if errand is None or account is None or errand.person is None:
         raise problems.TokenNotValid("Ask for a new mail: each link is good once, and for a time.")
-    opened = await node.vault.open([errand.person, account.person])
-    new, old = opened[errand.person], opened[account.person]
+    opened = await node.vault.open([errand.person, account.record])
+    new, old = opened[errand.person], opened[account.record]
     if new is None or old is None:
         raise problems.TokenNotValid("The account is not in use any more.")
     kept = await node.vault.keep({**old, "email": new["email"]}, holder=HOLDER)
@@ -125,8 +125,8 @@ async def post_email(request: Request) -> Answer | Settled:
         MoveAddress(
             errand_id=errand_id,
             token_hash=token_hash,
-            person=kept.person,
-            person_before=account.person,
+            record=kept.person,
+            record_before=account.record,
             letter_id=new_id("ern"),
         )
     )

@@ -75,7 +75,7 @@ async def check_own_password(request: Request, password: str) -> Proven:
     """That whoever uses a session knows its password. Counted like any other guess."""
     account = await own_account(request)
     assert account.contact is not None, "a session belongs to an account in use"
-    opened = (await request.node.vault.open([account.person]))[account.person]
+    opened = (await request.node.vault.open([account.record]))[account.record]
     email = "" if opened is None else opened.get("email", "")
     address = address_of(request.node.secrets, email)
     await request.submit(BeginSignIn(address=address))

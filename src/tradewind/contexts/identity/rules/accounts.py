@@ -82,15 +82,15 @@ def asked(
         case AskSignUp():
             letter = "verify_address" if account is None else "known_address"
             kind = "sign_up" if account is None else "nothing"
-            person = command.person if account is None else account.person
+            person = command.person if account is None else account.record
         case AskReset():
             letter, life = "reset_password", RESET_LIFE
             if account is not None and account.status == "active":
-                kind, person, account_id = "reset", account.person, account.account_id
+                kind, person, account_id = "reset", account.record, account.account_id
         case AskNewAddress():
             letter = "new_address" if account is None else "known_address"
             kind = "new_address" if account is None else "nothing"
-            person = command.person if account is None else account.person
+            person = command.person if account is None else account.record
             account_id = command.account_id
     if mails >= MAILS_MAX:
         kind, person = "nothing", None
@@ -156,6 +156,7 @@ def opened(row: ErrandRow, account_id: str, now: datetime) -> AccountRow:
         status="active",
         contact=row.contact,
         person=row.person,
+        record=row.person,
         password_hash=row.password_hash,
         roles=(CUSTOMER,),
         customer_group="",

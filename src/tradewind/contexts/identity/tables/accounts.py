@@ -16,7 +16,8 @@ class AccountRow(Struct, frozen=True, kw_only=False):
     version: int
     status: Status
     contact: str | None
-    person: str
+    person: str  # for life; `record` is the newest one
+    record: str
     password_hash: str | None
     roles: Sequence[str]
     customer_group: str
