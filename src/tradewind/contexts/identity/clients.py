@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 from tradewind.contexts.identity.commands import (
     FIRST_KEY_ID,
-    PersonsDiscarded,
-    PersonsForgotten,
     ProvideFirstKey,
+    RecordsDiscarded,
+    RecordsForgotten,
     RecordUse,
 )
 from tradewind.platform.node import Node
@@ -31,8 +31,8 @@ async def mark_used(node: Node, used_at: Mapping[str, float]) -> None:
     await node.submit(RecordUse(used_at=times))
 
 
-async def forget_persons(node: Node, signals: Sequence[PersonsDiscarded]) -> None:
+async def forget_persons(node: Node, signals: Sequence[RecordsDiscarded]) -> None:
     """Destroy records that no account points to any more. Harmless to repeat."""
     persons = tuple(dict.fromkeys(person for signal in signals for person in signal.persons))
     await node.vault.forget(persons)
-    await node.submit(PersonsForgotten(persons=persons))
+    await node.submit(RecordsForgotten(persons=persons))

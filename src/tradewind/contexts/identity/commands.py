@@ -274,13 +274,13 @@ class RotateKey(Command, frozen=True, kw_only=True):
     held: frozenset[str]
 
 
-class PersonsForgotten(Command, frozen=True, kw_only=True):
+class RecordsForgotten(Command, frozen=True, kw_only=True):
     """Records that accounts discarded are destroyed."""
 
     persons: tuple[str, ...]
 
 
-class PersonsDiscarded(Struct, frozen=True):
+class RecordsDiscarded(Struct, frozen=True):
     """Signal: these records are not an account's any more, and no mail needs them."""
 
     persons: tuple[str, ...]

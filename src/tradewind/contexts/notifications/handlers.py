@@ -24,6 +24,8 @@ from tradewind.platform.database.transaction import Transaction
 # Both kinds of one order are decided under one lock: they share the order's sequence.
 LOCK = "notifications.order"
 
+NO_CURRENCY = "X" * 3  # ISO 4217's code for a message about no money
+
 # Served by the unique key (order_id, kind).
 MESSAGES_OF_ORDERS = """
     SELECT message_id, order_id, kind, status, attempts
@@ -93,7 +95,7 @@ async def write_letters(tx: Transaction, events: Sequence[LetterAsked]) -> Decis
             person=event.person or "",
             contact=event.contact,
             total_minor=0,
-            currency="XXX",
+            currency=NO_CURRENCY,
         )
         for event in wanted
     ]

@@ -217,8 +217,8 @@ SAVE_ACCOUNTS = """
      WHERE a.account_id = n.account_id AND a.version = n.version_before
        AND a.record = n.record_before AND a.totp_step = n.step_before
        AND a.recovery = n.recovery_before::bytea[]
-       AND a.password_hash IS NOT DISTINCT FROM n.hash_before
-       AND a.totp_pending IS NOT DISTINCT FROM n.pending_before"""
+       AND coalesce(a.password_hash, '') = coalesce(n.hash_before, '')
+       AND coalesce(a.totp_pending, '') = coalesce(n.pending_before, '')"""
 
 
 def save_accounts(tx: Transaction, pairs: Sequence[tuple[AccountRow, AccountRow]]) -> None:

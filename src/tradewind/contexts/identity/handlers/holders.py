@@ -13,8 +13,8 @@ from tradewind.contexts.identity.commands import (
     ConfirmTotp,
     DropTotp,
     MoveAddress,
-    PersonsForgotten,
     RecordConsent,
+    RecordsForgotten,
     SetRecord,
 )
 from tradewind.contexts.identity.events import ConsentRecorded
@@ -301,7 +301,7 @@ async def record_consents(tx: Transaction, commands: Sequence[RecordConsent]) ->
 FORGOTTEN = "DELETE FROM identity.discarded_persons WHERE person = ANY ($1::text[])"
 
 
-async def note_forgotten(tx: Transaction, commands: Sequence[PersonsForgotten]) -> Decision:
+async def note_forgotten(tx: Transaction, commands: Sequence[RecordsForgotten]) -> Decision:
     """What was destroyed need not be destroyed again."""
     tx.write(FORGOTTEN, sorted({person for c in commands for person in c.persons}))
     return Decision(outcomes=[None] * len(commands))

@@ -8,7 +8,7 @@ from tradewind.contexts.identity.commands import (
     BeginSignIn,
     EndSessions,
     OpenSession,
-    PersonsDiscarded,
+    RecordsDiscarded,
 )
 from tradewind.contexts.identity.events import SessionOpened
 from tradewind.contexts.identity.handlers.accounts import FORGIVE, accounts_of, save_accounts
@@ -236,4 +236,4 @@ DISCARDED = "SELECT person FROM identity.discarded_persons WHERE due_at <= $1 LI
 async def find_discarded(tx: Transaction) -> Decision:
     """Have records destroyed that no account points to any more; till then it finds them."""
     persons = await tx.fetch_values(DISCARDED, tx.now, SWEPT_AT_ONCE_MAX)
-    return Decision(signals=[PersonsDiscarded(tuple(persons))] if persons else [])
+    return Decision(signals=[RecordsDiscarded(tuple(persons))] if persons else [])
