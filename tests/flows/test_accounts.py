@@ -229,6 +229,17 @@ async def test_an_authenticator_app_is_asked_and_each_code_is_good_once(shop: Sh
     assert (await people.sign_in(shop, email)).status == 201
 
 
+async def test_who_is_right_is_not_locked_out_by_being_asked_often(shop: Shop) -> None:
+    """The password is asked for again where much depends on it; being right costs nothing."""
+    email = somebody()
+    await people.account(shop, email)
+    session = await people.signed_in(shop, email)
+    for _ in range(8):
+        reply = await shop.request("POST", "/v1/me/totp", {"password": PASSWORD}, bearer=session)
+        assert reply.status == 200, reply.raw
+    assert (await people.sign_in(shop, email)).status == 201
+
+
 async def test_one_ends_the_session_of_a_telephone_that_was_lost(shop: Shop) -> None:
     email, other = somebody(), somebody()
     await people.account(shop, email)

@@ -160,6 +160,12 @@ class BeginSignIn(Command, frozen=True, kw_only=True):
     address: bytes
 
 
+class ForgiveGuesses(Command, frozen=True, kw_only=True):
+    """Whoever guessed was right: begin to count anew. Opening a session forgives by itself."""
+
+    address: bytes
+
+
 class OpenSession(Command, frozen=True, kw_only=True):
     """Sign in who proved to be the holder. The outcome is a `tables.SessionShown`."""
 

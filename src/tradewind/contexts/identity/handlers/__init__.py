@@ -26,4 +26,5 @@ from tradewind.contexts.identity.handlers.sessions import end_sessions as end_se
 from tradewind.contexts.identity.handlers.sessions import find_discarded as find_discarded
 from tradewind.contexts.identity.handlers.sessions import forget_errands as forget_errands
 from tradewind.contexts.identity.handlers.sessions import forget_sessions as forget_sessions
+from tradewind.contexts.identity.handlers.sessions import forgive_guesses as forgive_guesses
 from tradewind.contexts.identity.handlers.sessions import open_sessions as open_sessions

@@ -7,6 +7,7 @@ from typing import Any
 from tradewind.contexts.identity.commands import (
     BeginSignIn,
     EndSessions,
+    ForgiveGuesses,
     OpenSession,
     RecordsDiscarded,
 )
@@ -72,6 +73,12 @@ async def begin_sign_ins(tx: Transaction, commands: Sequence[BeginSignIn]) -> De
             [row.last_at for row in counted.values()],
         )
     return Decision(outcomes=outcomes)
+
+
+async def forgive_guesses(tx: Transaction, commands: Sequence[ForgiveGuesses]) -> Decision:
+    """Forget guesses of who was right. Safe to repeat."""
+    tx.write(FORGIVE, sorted({command.address for command in commands}))
+    return Decision(outcomes=[None] * len(commands))
 
 
 # sessions_pkey.

@@ -12,7 +12,7 @@ from hashlib import sha256
 from msgspec import Struct
 
 from tradewind.contexts.identity import queries
-from tradewind.contexts.identity.commands import BeginSignIn
+from tradewind.contexts.identity.commands import BeginSignIn, ForgiveGuesses
 from tradewind.contexts.identity.problems import (
     InvalidCredentials,
     SecondFactorRequired,
@@ -53,7 +53,8 @@ def address_of(secrets: Secrets, email: str) -> bytes:
 async def check_credentials(
     request: Request, email: str, password: str, code: str | None
 ) -> Proven:
-    """Who has this address and this password. Raises `TooManyAttempts`, `InvalidCredentials`,
+    """Who has this address and this password; the guess is forgiven by `OpenSession`, or has to be
+    by `ForgiveGuesses`. Raises `TooManyAttempts`, `InvalidCredentials`,
     `SecondFactorRequired`, and `TooManyPasswords` while too many are checked.
     """
     node = request.node
@@ -82,6 +83,7 @@ async def check_own_password(request: Request, password: str) -> Proven:
     if not await PASSWORDS.is_right(account.password_hash, password):
         raise InvalidCredentials("The password is wrong.")
     assert account.password_hash is not None, "an account in use has a password"
+    await request.submit(ForgiveGuesses(address=address))
     return Proven(account, address, account.password_hash)
 
 
