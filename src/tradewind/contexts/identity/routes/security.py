@@ -120,7 +120,7 @@ async def post_totp_confirm(request: Request) -> Answer:
     if account.totp_pending is None:
         raise problems.TotpNotBegun("POST /v1/me/totp first.")
     secret = open_secret(request.node.secrets, TOTP, account.account_id, account.totp_pending)
-    step = totp.step_of(secret, body.code, time.time())
+    step = totp.step_of(secret, body.code.replace(" ", ""), time.time())
     if step is None:
         error = FieldError("/code", "is not what the app shows now")
         raise problems.InvalidCode("Is the clock of the telephone right?", errors=(error,))

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from tradewind.contexts.identity.tables.accounts import PersonName, Status
+from tradewind.contexts.identity.tables.accounts import Code, PersonName, Status
 
 Purpose = Annotated[str, Meta(pattern="^[a-z][a-z0-9_]{1,39}$")]
 Wording = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]{1,60}$")]
@@ -140,7 +140,7 @@ class TotpSecret(Struct, frozen=True, kw_only=True):
 class TotpCode(Struct, frozen=True, forbid_unknown_fields=True):
     """A code that the app shows."""
 
-    code: Annotated[str, Meta(min_length=6, max_length=6, pattern="^[0-9]{6}$")]
+    code: Code
 
 
 class RecoveryCodes(Struct, frozen=True):
