@@ -19,10 +19,11 @@ import pytest
 import structlog
 from msgspec import inspect as shapes
 
+from tests.contexts.identity import people
 from tradewind import app
 from tradewind.checks.proofs import prove_all
 from tradewind.kernel.ids import new_id
-from tradewind.platform.gateway.routing import Keyed, Route
+from tradewind.platform.gateway.routing import Keyed, Route, SignedIn
 from tradewind.platform.gateway.validation import ANY, leaves
 from tradewind.platform.settings import read_settings
 from tradewind.testing.database import TestServer
@@ -120,7 +121,13 @@ async def say(shop: Shop, route: Route, body: Any, **options: Any) -> Reply:
     headers = {"Prefer": "wait=0", **options.pop("headers", {})}
     key = options.pop("key", None if route.keyed is Keyed.NO else new_id("key"))
     path = options.pop("path", address_of(route))
-    return await shop.admin(route.method, path, body, key=key, headers=headers, **options)
+    bearer = shop.admin_key
+    if isinstance(route.permission, SignedIn):  # for people, not for keys
+        assert isinstance(shop, WatchedShop), "somebody has to be signed in"
+        bearer = shop.signed_in
+    return await shop.request(
+        route.method, path, body, key=key, headers=headers, bearer=bearer, **options
+    )
 
 
 def check_harmless(reply: Reply, what: Any) -> Reply:
@@ -205,10 +212,14 @@ class Watch(logging.Handler):
         raise structlog.DropEvent
 
 
+SOMEBODY = "somebody@hostile.example"
+
+
 class WatchedShop(Shop):
     """A shop with a bank of its own, whose log is watched."""
 
     watch: Watch
+    signed_in: str  # the session of somebody
 
     async def check_unharmed(self) -> None:
         """Nothing was logged as an error, nothing is half done, and it still sells."""
@@ -241,6 +252,8 @@ async def watched_shop(server: TestServer, folder: Path) -> AsyncIterator[Watche
         await shop.start()
         try:
             await shop.given_product(SKU, on_hand=1_000_000)
+            await people.account(shop, SOMEBODY)
+            shop.signed_in = await people.signed_in(shop, SOMEBODY)
             yield shop
         finally:
             await shop.stop()

@@ -13,6 +13,7 @@ from tradewind.cli.asking import Shop, say
 
 EVERY_SCOPE = "all"
 LIFE_DAYS_MAX = 3_650
+OVERLAP_HOURS_MAX = 720
 
 app = typer.Typer(
     name="keys",
@@ -26,6 +27,8 @@ once, when it is made; the platform keeps only a hash of it.
     tradewind keys create till-3 --scope orders:write --scope orders:read
 
     tradewind keys list
+
+    tradewind keys rotate key_01jd8zq4m7e0srv2k3w9p5x6yt
 
     tradewind keys revoke key_01jd8zq4m7e0srv2k3w9p5x6yt
 
@@ -106,9 +109,9 @@ def create_key(
 
         tradewind keys create till-3 -s orders:write > till-3.key
 
-    **Scopes**: carts:read, carts:write, catalog:write, events:read, events:write, fraud:review,
-    inventory:read, inventory:write, keys:write, mailbox:read, orders:import, orders:read,
-    orders:write, payments:read, payments:write.
+    **Scopes**: accounts:read, accounts:write, carts:read, carts:write, catalog:write, events:read,
+    events:write, fraud:review, inventory:read, inventory:write, keys:write, mailbox:read,
+    orders:import, orders:read, orders:write, payments:read, payments:write, roles:write.
     """
     body: dict[str, Any] = {"name": name, "scopes": scopes_of(scope)}
     if days is not None:
@@ -121,6 +124,33 @@ def create_key(
     say(f"{made['id']} ({made['name']}) may {', '.join(made['scopes'])}, {until}.")
     say("Keep the key now: it is not shown again.")
     print(made["key"])
+
+
+@app.command("rotate")
+def rotate_key(
+    key_id: Annotated[str, typer.Argument(help="The id of the key: key_..., see `keys list`.")],
+    hours: Annotated[
+        int,
+        typer.Option(min=0, max=OVERLAP_HOURS_MAX, help="How long the old secret opens beside it."),
+    ] = 24,
+    url: Url = "",
+    key_file: KeyFile = None,
+) -> None:
+    """Give a key a new secret and show it, this once. The old one opens for some hours more.
+
+    Id, scopes and limits stay: carry the new secret to where the old one is, one place after the
+    other. Rotating again ends the secret before.
+
+    **Example**
+
+        tradewind keys rotate key_01jd8zq4m7e0srv2k3w9p5x6yt --hours 48 > erp.key
+    """
+    shop = Shop(api_url(url), read_key(key_file))
+    path = f"/v1/keys/{quote(key_id, safe='')}/rotate"
+    key = shop.ask("POST", path, {"overlap_s": hours * 3_600})
+    say(f"{key['id']} ({key['name']}): the old secret opens until {moment(key['former_until'])}.")
+    say("Keep the key now: it is not shown again.")
+    print(key["key"])
 
 
 @app.command("revoke")

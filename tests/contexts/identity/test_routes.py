@@ -232,6 +232,12 @@ async def test_the_command_line_makes_lists_and_revokes(house: House) -> None:
     until = (datetime.now(UTC) + timedelta(days=30)).date().isoformat()
     assert f"until {until}" in " ".join(listed.stdout.split())
 
+    rotated = await house.run("rotate", key_id, "--hours", "1")
+    assert rotated.exit_code == 0, rotated.output
+    assert rotated.stdout.strip() != key
+    for secret in (key, rotated.stdout.strip()):
+        assert (await house.send("GET", "/v1/keys", key=secret)).status == 403, "both are known"
+
     revoked = await house.run("revoke", key_id)
     assert revoked.exit_code == 0
     shown = json.loads((await house.run("list", "--json")).stdout)

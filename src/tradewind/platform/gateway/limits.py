@@ -46,6 +46,10 @@ CLASSES: Mapping[str, Class] = {
     "orders": Class(Policy(3_000, 60, 1_000), Policy(60_000, 60, 10_000)),
     "search": Class(Policy(3_000, 60, 1_000), Policy(30_000, 60, 5_000)),
     "imports": Class(Policy(60, 60, 60), Policy(600, 60, 300)),
+    # Passwords and codes are guessed here; a person types a few a minute, an office a few more.
+    "logins": Class(Policy(300, 60, 100), Policy(300, 60, 100)),
+    # Each of these is a mail to somebody.
+    "sign_ups": Class(Policy(120, 60, 60), Policy(120, 60, 60)),
     # Wrong credentials, by address: guessing a key must be slow.
     "refused": Class(Policy(300, 60, 300), Policy(300, 60, 300)),
 }
