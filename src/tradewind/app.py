@@ -202,7 +202,8 @@ def create(settings: Settings) -> Application:
     contexts = load_contexts()
     secrets = read_secrets(settings.home, settings.secret_key)
     node = build_node(settings, settings.database_url, contexts, secrets)
-    authenticator = identity.authenticator(node)
+    issuer = identity.issuer(node)
+    authenticator = identity.authenticator(node, issuer)
     remembered = memories(contexts, node)
 
     @asynccontextmanager
@@ -233,6 +234,7 @@ def create(settings: Settings) -> Application:
         unready=node.unready,
         lifespan=lifespan,
         memories=remembered,
+        issuer=issuer,
     )
 
 

@@ -36,7 +36,7 @@ def classes(module: ModuleType | None, kind: type) -> Iterator[type]:
     if module is None:
         return
     for value in vars(module).values():
-        own = isinstance(value, type) and value.__module__ == module.__name__
+        own = isinstance(value, type) and value.__module__.startswith(module.__name__)
         if own and issubclass(value, kind):
             yield value
 

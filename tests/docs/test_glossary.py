@@ -23,7 +23,11 @@ def declared(context: str, part: str, kind: type) -> Iterator[str]:
     if importlib.util.find_spec(name) is None:
         return
     for value in vars(importlib.import_module(name)).values():
-        own = isinstance(value, type) and value.__module__ == name and issubclass(value, kind)
+        own = (
+            isinstance(value, type)
+            and value.__module__.startswith(name)
+            and issubclass(value, kind)
+        )
         # What others are made of is never announced, nor asked for.
         if own and (not value.__subclasses__() if kind is Command else "type" in vars(value)):
             yield value.__name__

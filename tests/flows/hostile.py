@@ -67,7 +67,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
 
 def body_routes() -> list[Route]:
     """Routes that read a JSON body."""
-    return [route for route in ROUTES if route.body is not None]
+    return [r for r in ROUTES if r.body is not None and "application/json" in r.media_types]
 
 
 def query_fields() -> list[tuple[Route, str]]:
@@ -131,20 +131,26 @@ async def say(shop: Shop, route: Route, body: Any, **options: Any) -> Reply:
 
 
 def check_harmless(reply: Reply, what: Any) -> Reply:
-    """No 5xx, no traceback, JSON only, a refusal in the form of all refusals."""
+    """No 5xx, no traceback, JSON or a page, a refusal in the form of all refusals."""
     assert reply.status < 500, (what, reply.status, reply.raw[:500])
     assert b"Traceback" not in reply.raw, what
     if reply.status == 304 or not reply.raw:
         return reply
     kind = reply.headers["Content-Type"]
     assert reply.headers["X-Content-Type-Options"] == "nosniff", what
+    if kind == "text/html; charset=utf-8":  # a page: it runs nothing, whatever was said to it
+        assert reply.headers["Content-Security-Policy"].startswith("default-src 'none'"), what
+        assert b"<script" not in reply.raw.lower(), what
+        return reply
     if reply.status < 400:
         # An export is a file of its own kind; whatever else is answered is JSON.
         files = ("application/x-ndjson", "text/csv; charset=utf-8")
         assert kind.startswith("application/json") or kind in files, (what, kind)
         return reply
-    assert kind == "application/problem+json", (what, kind)
     problem = reply.json
+    # OAuth's clients read their errors as plain JSON, beside the members of every problem.
+    expected = "application/json" if "error" in problem else "application/problem+json"
+    assert kind == expected, (what, kind)
     assert problem["status"] == reply.status, what
     assert {"type", "title", "status", "code", "trace_id"} <= set(problem), what
     return reply

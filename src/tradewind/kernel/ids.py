@@ -27,7 +27,11 @@ PREFIXES = {
     "cus": "customer",
     "ctc": "contact (one e-mail address)",
     "ern": "errand of an account: what a mail asks somebody to confirm",
+    "cli": "OAuth client",
+    "cod": "authorization code",
+    "dev": "device that waits for somebody to sign in",
     "evt": "event",
+    "gra": "grant: what a person lets a program do",
     "imp": "import",
     "key": "API key",
     "loc": "stock location",
@@ -40,6 +44,7 @@ PREFIXES = {
     "prs": "personal data in the vault",
     "ref": "refund",
     "ses": "session",
+    "tok": "access token",
 }
 SHAPE = re.compile(r"[a-z]{3}_[0-7][0-9a-hjkmnp-tv-z]{25}")
 

@@ -26,6 +26,8 @@ class Problem(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     title: ClassVar[str] = "Something went wrong on our side."
+    # As what it is sent. OAuth's clients read their errors as plain JSON only (RFC 6749, 5.2).
+    media_type: ClassVar[str] = "application/problem+json"
     # Whether an idempotent replay returns it: only what the business decided is kept.
     kept: ClassVar[bool] = False
 

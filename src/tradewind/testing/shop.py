@@ -103,6 +103,7 @@ class Storefront:
         key: str | None = None,
         bearer: str | None = None,
         headers: Mapping[str, str] | None = None,
+        follow: bool = True,
     ) -> Reply:
         """One request. `body` is sent as JSON, bytes as they are; `key` is the Idempotency-Key."""
         told = dict(headers or {})
@@ -115,7 +116,9 @@ class Storefront:
         if data is not None:
             told.setdefault("Content-Type", "application/json")
         url = self.url + path
-        async with self.session.request(method, url, data=sent, headers=told) as answer:
+        async with self.session.request(
+            method, url, data=sent, headers=told, allow_redirects=follow
+        ) as answer:
             return Reply(answer.status, answer.headers, await answer.read())
 
     async def admin(self, method: str, path: str, body: Any = None, **options: Any) -> Reply:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from tradewind.contexts.identity.commands import (
     FIRST_KEY_ID,
@@ -10,8 +11,10 @@ from tradewind.contexts.identity.commands import (
     RecordsForgotten,
     RecordUse,
 )
+from tradewind.contexts.identity.commands.oauth import ProvideSigningKey
 from tradewind.platform.node import Node
 from tradewind.platform.security.authentication import hash_of_key
+from tradewind.platform.security.signing import MadeKey, make_key
 
 
 async def first_admin_key(node: Node) -> str | None:
@@ -36,3 +39,21 @@ async def forget_persons(node: Node, signals: Sequence[RecordsDiscarded]) -> Non
     persons = tuple(dict.fromkeys(person for signal in signals for person in signal.persons))
     await node.vault.forget(persons)
     await node.submit(RecordsForgotten(persons=persons))
+
+
+async def provide_signing_key(node: Node, made: MadeKey, readable: Sequence[str]) -> None:
+    """Hand in a key that may sign tokens; it is taken if one is due."""
+    await node.submit(
+        ProvideSigningKey(
+            kid=made.kid,
+            public=made.public,
+            master_key_id=made.master_key_id,
+            sealed=made.sealed,
+            readable=readable,
+        )
+    )
+
+
+async def make_signing_key(node: Node, signals: Sequence[Any]) -> None:
+    """Make the next signing key: its time has come. Whose master key is known can sign with it."""
+    await provide_signing_key(node, make_key(node.secrets), ())

@@ -180,3 +180,88 @@ class LetterAsked(Event, frozen=True, kw_only=True):
     def subject(self) -> str:
         """The errand."""
         return self.errand_id
+
+
+class ClientRegistered(Event, frozen=True, kw_only=True):
+    """A program may ask for tokens. Always the first fact about a client. Without its name."""
+
+    type: ClassVar[str] = "identity.client_registered.v1"
+
+    client_id: str
+    authentication: str
+    grants: tuple[str, ...]
+    scopes: tuple[str, ...]
+    registered_at: datetime
+    registered_by: str
+
+    @property
+    def subject(self) -> str:
+        """The client."""
+        return self.client_id
+
+
+class ClientSecretRenewed(Event, frozen=True, kw_only=True):
+    """A client has another secret; the one before is good until `former_until`."""
+
+    type: ClassVar[str] = "identity.client_secret_renewed.v1"
+
+    client_id: str
+    former_until: datetime
+
+    @property
+    def subject(self) -> str:
+        """The client."""
+        return self.client_id
+
+
+class ClientRevoked(Event, frozen=True, kw_only=True):
+    """A program was shut out, with every token it has. Always the last fact about a client."""
+
+    type: ClassVar[str] = "identity.client_revoked.v1"
+
+    client_id: str
+    revoked_at: datetime
+    revoked_by: str
+
+    @property
+    def subject(self) -> str:
+        """The client."""
+        return self.client_id
+
+
+class GrantGiven(Event, frozen=True, kw_only=True):
+    """A person lets a program do something. Always the first fact about a grant."""
+
+    type: ClassVar[str] = "identity.grant_given.v1"
+
+    grant_id: str
+    client_id: str
+    account_id: str
+    scopes: tuple[str, ...]
+    given_at: datetime
+
+    @property
+    def subject(self) -> str:
+        """The grant."""
+        return self.grant_id
+
+
+class GrantEnded(Event, frozen=True, kw_only=True):
+    """What a person let a program do has ended, with all its tokens.
+
+    `because` is ``reused`` where a code or refresh token came back that had been used: somebody
+    else may have had it.
+    """
+
+    type: ClassVar[str] = "identity.grant_ended.v1"
+
+    grant_id: str
+    client_id: str
+    account_id: str
+    because: str  # "revoked", "signed_out", "reused"
+    ended_at: datetime
+
+    @property
+    def subject(self) -> str:
+        """The grant."""
+        return self.grant_id

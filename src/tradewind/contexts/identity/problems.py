@@ -1,5 +1,7 @@
 """The ways identity says no."""
 
+from typing import ClassVar
+
 from tradewind.kernel.problems import Problem
 
 
@@ -164,3 +166,118 @@ class AddressNotFound(Problem):
     status = 404
     code = "address_not_found"
     title = "There is no such address."
+
+
+class ClientNotFound(Problem):
+    """There is no OAuth client with this id."""
+
+    status = 404
+    code = "client_not_found"
+    title = "There is no such OAuth client."
+
+
+class InvalidClientSettings(Problem):
+    """A client cannot be registered like that; ``errors`` says what does not go together."""
+
+    status = 422
+    code = "invalid_client_settings"
+    title = "The client cannot be registered like that."
+    kept = True
+
+
+class OAuthProblem(Problem):
+    """A refusal as OAuth's clients read it (RFC 6749, 5.2): ``error`` beside the usual members."""
+
+    status = 400
+    media_type = "application/json"
+    error: ClassVar[str] = "invalid_request"
+
+    def __init__(self, detail: str = "", *, headers: dict[str, str] | None = None) -> None:
+        told = detail or self.title
+        super().__init__(told, headers=headers, error=self.error, error_description=told)
+
+
+class InvalidClient(OAuthProblem):
+    """The program did not prove who it is: unknown, revoked, or with a wrong secret."""
+
+    status = 401
+    code = error = "invalid_client"
+    title = "The client is not known, or did not prove to be it."
+
+
+class InvalidGrant(OAuthProblem):
+    """A code, refresh token or device code that is used up, expired, or another client's."""
+
+    code = error = "invalid_grant"
+    title = "This code or refresh token does not count (any more)."
+
+
+class InvalidScope(OAuthProblem):
+    """More was asked for than the client, or the person, has."""
+
+    code = error = "invalid_scope"
+    title = "The client may not ask for that scope."
+
+
+class InvalidTarget(OAuthProblem):
+    """Tokens are for this API only."""
+
+    code = error = "invalid_target"
+    title = "There are no tokens for that resource here."
+
+
+class UnauthorizedClient(OAuthProblem):
+    """The client was not registered for this way to tokens."""
+
+    code = error = "unauthorized_client"
+    title = "The client may not come to tokens this way."
+
+
+class UnsupportedGrantType(OAuthProblem):
+    """The ``grant_type`` is none of those in the discovery document."""
+
+    code = error = "unsupported_grant_type"
+    title = "There is no such grant type here."
+
+
+class InvalidOAuthRequest(OAuthProblem):
+    """A parameter is missing, or two of them contradict each other."""
+
+    code, error = "invalid_oauth_request", "invalid_request"
+    title = "The request is not right."
+
+
+class AuthorizationPending(OAuthProblem):
+    """Nobody has agreed to the device yet: ask again after the interval."""
+
+    code = error = "authorization_pending"
+    title = "Nobody has agreed yet."
+
+
+class SlowDown(OAuthProblem):
+    """The device asks too often: from now on five seconds longer between two questions."""
+
+    code = error = "slow_down"
+    title = "Ask less often."
+
+
+class AccessDenied(OAuthProblem):
+    """Somebody looked at the device's request and said no."""
+
+    code = error = "access_denied"
+    title = "It was not agreed to."
+
+
+class ExpiredToken(OAuthProblem):
+    """The device's code has expired: begin again."""
+
+    code = error = "expired_token"
+    title = "The code has expired."
+
+
+class AnotherIssuer(Problem):
+    """Tokens come from the issuer that is named in the settings; this one issues none."""
+
+    status = 404
+    code = "another_issuer"
+    title = "Tokens are issued elsewhere."

@@ -19,6 +19,7 @@ from tradewind.kernel.problems import Problem
 from tradewind.platform.bus.delivery import PASSING
 from tradewind.platform.cache.memory import Memory
 from tradewind.platform.gateway import trace
+from tradewind.platform.gateway.certificates import Certificates
 from tradewind.platform.gateway.cors import Cors
 from tradewind.platform.gateway.endpoint import (
     NO_BODY,
@@ -61,6 +62,7 @@ from tradewind.platform.gateway.receiving import (
 from tradewind.platform.gateway.request import Request
 from tradewind.platform.gateway.routing import Owner
 from tradewind.platform.security.authentication import Credential
+from tradewind.platform.security.issuing import Issuer
 from tradewind.platform.telemetry import logs, metrics
 
 if TYPE_CHECKING:
@@ -98,6 +100,7 @@ class Application:
         pages: Sequence[tuple[str, Page]],
         lifespan: Callable[[], AbstractAsyncContextManager[None]] | None,
         memories: Mapping[str, Memory] | None = None,
+        issuer: Issuer | None = None,
     ) -> None:
         self.endpoints = endpoints
         self.node = node
@@ -105,6 +108,10 @@ class Application:
         self.running = 0
         self._authenticate = authenticate
         self._limits = limits
+        self._issuer = issuer
+        self._certificates = Certificates(
+            node.settings.client_certificate_header, node.settings.trusted_proxies
+        )
         self._lifespan = lifespan
         self._fingerprints = Fingerprints(node.secrets)
         self._deadlines = Deadlines(node.settings.body_timeout_s)
@@ -270,9 +277,11 @@ class Application:
         )
         request.params = params
         request.memory = self._recall.memories.get(endpoint.context)
+        request.issuer = self._issuer
+        request.certificate = self._certificates.thumbprint(headers, request.client)
         authorization = headers.get(b"authorization")
-        if authorization is not None:
-            request.credential = await self._identify(authorization, request.client)
+        if authorization is not None and not endpoint.own_credentials:
+            request.credential = await self._identify(authorization, request)
         elif not endpoint.open:
             endpoint.permit(None, None)
         if self._limits is not None:
@@ -355,16 +364,16 @@ class Application:
                 headers.get(b"content-type"), headers.get(b"content-encoding")
             )
 
-    async def _identify(self, authorization: bytes, client: str) -> Credential:
+    async def _identify(self, authorization: bytes, request: Request) -> Credential:
         """Who the bearer is. Raises `Unauthenticated`, `TooManyRequests` for who keeps guessing."""
         kind, _, token = authorization.partition(b" ")
         credential = None
         if kind.lower() == b"bearer" and token:
             credential = await self._authenticate(token.strip().decode("latin-1"))
-        if credential is not None:
+        if credential is not None and credential.certificate in (None, request.certificate):
             return credential
         if self._limits is not None:
-            verdict = self._limits.take("refused", client, keyed=False)
+            verdict = self._limits.take("refused", request.client, keyed=False)
             if not verdict.allowed:
                 raise over(verdict)
         raise Unauthenticated("This credential is not known, or not valid any more.", wrong=True)

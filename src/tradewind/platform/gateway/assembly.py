@@ -20,6 +20,7 @@ from tradewind.platform.gateway.limits import Limits
 from tradewind.platform.gateway.openapi import openapi_document, problem_example
 from tradewind.platform.gateway.problems import GATEWAY_PROBLEMS, NotFound
 from tradewind.platform.gateway.routing import Route
+from tradewind.platform.security.issuing import Issuer
 
 if TYPE_CHECKING:
     from tradewind.platform.node import Node
@@ -46,13 +47,14 @@ def build_app(
     unready: Unready = tuple,
     lifespan: Callable[[], AbstractAsyncContextManager[None]] | None = None,
     memories: Mapping[str, Memory] | None = None,
+    issuer: Issuer | None = None,
 ) -> Application:
     """The ASGI application that serves the routes of all contexts, by the name of the context.
 
     `limits` is None where nothing is limited; `unready` gives the reasons why orders cannot be
     taken. `lifespan`, if given, surrounds the life of the server: the node starts before the first
-    request and stops after the last. `memories` keep answers, by context. Raises `AssertionError`
-    for routes that cannot be served.
+    request and stops after the last. `memories` keep answers, by context; `issuer` makes tokens.
+    Raises `AssertionError` for routes that cannot be served.
     """
     endpoints = [Endpoint(route, name) for name, declared in routes.items() for route in declared]
     check_classes(endpoints, limits)
@@ -81,6 +83,7 @@ def build_app(
         pages=pages,
         lifespan=lifespan,
         memories=memories,
+        issuer=issuer,
     )
     return app
 

@@ -8,6 +8,7 @@ from prometheus_client import Counter, Histogram
 
 from tradewind.kernel.answers import Answer, Settled
 from tradewind.kernel.problems import Problem
+from tradewind.platform.gateway.forms import FORM, Form
 from tradewind.platform.gateway.parameters import Query
 from tradewind.platform.gateway.problems import (
     Forbidden,
@@ -21,6 +22,7 @@ from tradewind.platform.gateway.routing import (
     CartHolder,
     Keyed,
     OrderHolder,
+    OwnCredentials,
     Owner,
     Route,
     Scope,
@@ -32,7 +34,6 @@ from tradewind.platform.telemetry import metrics
 
 Header = tuple[bytes, bytes]
 
-PROBLEM_JSON = b"application/problem+json"
 # On every answer. A page adds a Content-Security-Policy; JSON is never rendered.
 SECURITY: tuple[Header, ...] = (
     (b"x-content-type-options", b"nosniff"),
@@ -61,7 +62,8 @@ class Endpoint:
     """One operation of the API, ready to serve."""
 
     def __init__(self, route: Route, context: str) -> None:
-        lenient = lenient_structs(route.body) if route.body is not None else []
+        is_form = FORM in route.media_types
+        lenient = lenient_structs(route.body) if route.body is not None and not is_form else []
         assert not lenient, (
             f"{route.method} {route.path}: {', '.join(lenient)} would drop unknown fields in "
             "silence; declare forbid_unknown_fields=True"
@@ -69,11 +71,16 @@ class Endpoint:
         assert route.body is None or not route.streamed, f"{route.path} streams or decodes"
         self.route = route
         self.context = context
-        self.body = Body(route.body) if route.body is not None else None
-        self.query = Query(route.query) if route.query is not None else None
+        self.body: Body | Form | None = None
+        if route.body is not None:
+            self.body = Form(route.body) if is_form else Body(route.body)
+        self.query = None
+        if route.query is not None:
+            self.query = Query(route.query, lenient=route.lenient)
         self.reads_body = route.body is not None or route.streamed
         self.keyed = route.keyed is not Keyed.NO
-        self.open = isinstance(route.permission, Anyone)
+        self.open = isinstance(route.permission, Anyone | OwnCredentials)
+        self.own_credentials = isinstance(route.permission, OwnCredentials)
         self._media_types = frozenset(name.encode() for name in route.media_types)
         self._heads: dict[tuple[int, str], list[Header]] = {}
         self.seconds: Histogram = metrics.HTTP_SECONDS.labels(route.method, route.path)
@@ -93,7 +100,7 @@ class Endpoint:
         An `Owner` in return has yet to be asked: the caller may, if `resource` is their account's.
         """
         permission = self.route.permission
-        if isinstance(permission, Anyone):
+        if isinstance(permission, Anyone | OwnCredentials):
             return None
         if credential is None:
             raise Unauthenticated("Send an API key: Authorization: Bearer tw_live_...")
@@ -103,7 +110,8 @@ class Endpoint:
                     f"This needs the scope {permission.name}.", required_scope=permission.name
                 )
         elif isinstance(permission, SignedIn):
-            if credential.account_id is None:
+            # What a person lets a program do is not to manage the account itself.
+            if credential.account_id is None or credential.client_id is not None:
                 raise Forbidden("This is for people: sign in at /v1/sessions.")
         else:
             is_order = isinstance(permission, OrderHolder)
@@ -191,7 +199,7 @@ def render_settled(answer: Settled) -> Response:
 
 def render_refusal(problem: Problem, trace_id: str) -> Response:
     """A problem in bytes."""
-    headers = [*SECURITY, NO_STORE, (b"content-type", PROBLEM_JSON)]
+    headers = [*SECURITY, NO_STORE, (b"content-type", problem.media_type.encode())]
     for name, value in problem.headers.items():
         headers.append((name.lower().encode("latin-1"), value.encode("latin-1")))
     return Response(problem.status, headers, render_problem(problem, trace_id))

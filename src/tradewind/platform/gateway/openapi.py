@@ -11,6 +11,7 @@ from tradewind.kernel.problems import FieldError, Problem
 from tradewind.platform.gateway import problems as ours
 from tradewind.platform.gateway.endpoint import Endpoint
 from tradewind.platform.gateway.examples import example_of
+from tradewind.platform.gateway.forms import FORM, InvalidForm
 from tradewind.platform.gateway.idempotency import KEY_CHARACTERS_MAX
 from tradewind.platform.gateway.paths import PARAMETER
 from tradewind.platform.gateway.routing import (
@@ -18,14 +19,14 @@ from tradewind.platform.gateway.routing import (
     CartHolder,
     Keyed,
     OrderHolder,
+    OwnCredentials,
     Route,
     Scope,
     SignedIn,
 )
-from tradewind.platform.gateway.system_paths import system_paths
+from tradewind.platform.gateway.system_paths import HTML, system_paths
 
 REF = "#/components/schemas/{name}"
-PROBLEM_JSON = "application/problem+json"
 INTRODUCTION = """\
 Tradewind's API. Every refusal is a problem (RFC 9457) with a stable `code` and a `trace_id`; \
 `errors` names the place in the body, or the parameter, that is at fault.
@@ -159,6 +160,8 @@ def drop_empty_defaults(schema: Any) -> None:
     if isinstance(schema, dict):
         if schema.get("default") == "" and schema.get("minLength", 0) > 0:
             del schema["default"]
+        if isinstance(schema.get("default"), tuple):  # JSON knows lists only
+            schema["default"] = list(schema["default"])
         for inner in schema.values():
             drop_empty_defaults(inner)
     elif isinstance(schema, list):
@@ -195,6 +198,10 @@ def operation_of(
             "content": {name: text_of(route, name) for name in route.media_types},
         }
     operation["responses"] = answers_of(route, schemas) | problem_responses(route)
+    for status, kind in route.answers.items():
+        if kind is bytes and route.page:  # a page, or a problem: both may come with this status
+            response = operation["responses"][str(status)]
+            response["content"] = {**HTML, **response["content"]}
     operation["security"] = security_of(route)
     operation["x-rate-limit-class"] = route.limit
     return operation
@@ -251,7 +258,9 @@ def answers_of(route: Route, schemas: Mapping[Any, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for status, kind in route.answers.items():
         response: dict[str, Any] = {"description": HTTPStatus(status).phrase}
-        if kind is bytes:
+        if kind is bytes and route.page:
+            response["content"] = HTML
+        elif kind is bytes:
             types = route.examples if route.method == "GET" else {}
             response["content"] = {name: text_of(route, name) for name in types} or {
                 "application/octet-stream": {}
@@ -272,7 +281,9 @@ def answers_of(route: Route, schemas: Mapping[Any, Any]) -> dict[str, Any]:
 def refusals_of(route: Route) -> list[type[Problem]]:
     """Every problem a route may answer, its own first, those of the gateway by what it reads."""
     found: list[type[Problem]] = [*route.problems]
-    if isinstance(route.permission, Scope | SignedIn):
+    if isinstance(route.permission, OwnCredentials):
+        pass
+    elif isinstance(route.permission, Scope | SignedIn):
         found += [ours.Unauthenticated, ours.Forbidden]
     elif isinstance(route.permission, OrderHolder | CartHolder):
         found += [ours.Unauthenticated, ours.NotFound]
@@ -287,7 +298,8 @@ def refusals_of(route: Route) -> list[type[Problem]]:
     if route.keyed is Keyed.REQUIRED:
         found.append(ours.IdempotencyKeyRequired)
     if route.body is not None:
-        found += [ours.InvalidJson, ours.InvalidBody]
+        is_form = FORM in route.media_types
+        found += [InvalidForm] if is_form else [ours.InvalidJson, ours.InvalidBody]
     if route.body is not None or route.streamed:
         found += [ours.BodyTooLarge, ours.UnsupportedMediaType, ours.RequestTimeout]
     if route.method != "GET":
@@ -308,12 +320,15 @@ def problem_responses(route: Route) -> dict[str, Any]:
         str(status): {
             "description": ", ".join(f"`{kind.code}`" for kind in kinds),
             "content": {
-                PROBLEM_JSON: {
+                media_type: {
                     "schema": {"$ref": REF.format(name="Problem")},
                     "examples": {
-                        kind.code: {"$ref": f"#/components/examples/{kind.code}"} for kind in kinds
+                        kind.code: {"$ref": f"#/components/examples/{kind.code}"}
+                        for kind in kinds
+                        if kind.media_type == media_type
                     },
                 }
+                for media_type in sorted({kind.media_type for kind in kinds})
             },
         }
         for status, kinds in sorted(by_status.items())
@@ -337,6 +352,8 @@ def security_of(route: Route) -> list[dict[str, list[str]]]:
     """Who may call."""
     if isinstance(route.permission, Anyone):
         return [{}, {"bearer": []}]
+    if isinstance(route.permission, OwnCredentials):
+        return [{}]
     if isinstance(route.permission, Scope):
         return [{"bearer": [route.permission.name]}]
     if isinstance(route.permission, SignedIn):

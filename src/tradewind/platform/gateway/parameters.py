@@ -19,8 +19,9 @@ QUERY_PARAMETERS_MAX = 64
 class Query:
     """Reads the query parameters of one route into its Struct."""
 
-    def __init__(self, shape: type[Struct]) -> None:
+    def __init__(self, shape: type[Struct], *, lenient: bool = False) -> None:
         self.shape = shape
+        self._lenient = lenient  # parameters that nobody knows are ignored
         fields = msgspec.structs.fields(shape)
         self._known = {field.encode_name for field in fields}
         # `filter[colour]=red`: names of the client's choice, each with all its values.
@@ -36,6 +37,8 @@ class Query:
             field, bracket, rest = name.partition("[")
             if bracket and field in self._maps and rest.endswith("]"):
                 values.setdefault(field, {}).setdefault(rest[:-1], []).append(value)
+                continue
+            if name not in self._known and self._lenient:
                 continue
             if name not in self._known or name in self._maps:
                 raise invalid_query(shortened(name)[1:-1], "is not a parameter of this route")

@@ -17,6 +17,7 @@ from tradewind.platform.gateway.idempotency import Fingerprints, scoped
 from tradewind.platform.gateway.routing import Route
 from tradewind.platform.gateway.trace import Trace
 from tradewind.platform.security.authentication import Credential
+from tradewind.platform.security.issuing import Issuer
 
 if TYPE_CHECKING:
     from tradewind.platform.node import Node
@@ -35,10 +36,12 @@ class Request:
         "_headers",
         "_raw_headers",
         "body",
+        "certificate",
         "chunks",
         "client",
         "credential",
         "depends",
+        "issuer",
         "key",
         "memory",
         "node",
@@ -52,6 +55,8 @@ class Request:
     body: Any  # the route's body Struct
     credential: Credential | None  # None: an anonymous caller of an open route
     client: str  # the network address, for limits and logs; never for decisions
+    certificate: str | None  # SHA-256 of the client's TLS certificate, where it came with one
+    issuer: Issuer | None  # makes tokens; None where another issuer is in charge
     route: Route
     node: "Node"
     key: str | None  # the Idempotency-Key as sent; `idempotency` has it in its scope
@@ -79,7 +84,7 @@ class Request:
         self._fingerprints = fingerprints
         self._raw_headers = headers
         self._headers: dict[str, str] | None = None
-        self.key = None
+        self.key = self.certificate = self.issuer = None
         self.chunks = None
         self._coming: type[Command] | None = None
 

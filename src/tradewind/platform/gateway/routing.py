@@ -22,6 +22,11 @@ class Anyone(Struct, frozen=True):
     """Open to anonymous callers. A wrong credential is still refused with 401."""
 
 
+class OwnCredentials(Struct, frozen=True):
+    """Whoever calls is known by what the route reads itself: a client's secret or certificate, a
+    cookie, a code. An Authorization header is left to the handler."""
+
+
 class Scope(Struct, frozen=True):
     """Needs a credential with this scope, e.g. ``orders:read``."""
 
@@ -59,7 +64,7 @@ class SignedIn(Struct, frozen=True):
     """
 
 
-Permission = Anyone | Scope | OrderHolder | CartHolder | SignedIn
+Permission = Anyone | OwnCredentials | Scope | OrderHolder | CartHolder | SignedIn
 
 
 class Keyed(Enum):
@@ -80,6 +85,8 @@ class Route(Struct, frozen=True, kw_only=True):
     permission: Permission
     body: Any = None  # a Struct type: decoded and validated; None: no body is read
     query: type[Struct] | None = None  # one field per query parameter; unknown ones are refused
+    lenient: bool = False  # ... or ignored, where a standard of others says so (RFC 6749, 3.1)
+    page: bool = False  # bytes that it answers are HTML
     answers: Mapping[int, Any] = field(
         default_factory=lambda: {200: None}
     )  # status -> Struct type of the body

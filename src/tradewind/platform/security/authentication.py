@@ -1,5 +1,7 @@
 """Who a caller is: API keys, checked against the database once and then from memory; tokens.
 
+Access tokens (JWT) are the business of `access_tokens`.
+
 Invariants: a revoked or expired key is refused in every process within `FRESH_S`; a caller with
 broken credentials is never anyone; the memory holds digests of keys, not keys.
 """
@@ -17,6 +19,8 @@ from msgspec import Struct
 
 from tradewind.kernel.ids import is_id
 from tradewind.kernel.problems import Problem
+from tradewind.platform.security.access_tokens import AccessTokens
+from tradewind.platform.security.credentials import Credential as Credential
 from tradewind.platform.security.secrets import (
     API_KEY,
     CART_TOKEN,
@@ -40,26 +44,6 @@ LOOK_UP_MAX = 256
 # `last used` is coarse, so that reading never costs a write of its own.
 USED_EVERY_S = 60.0
 LONGEST = len(API_KEY) + ID_CHARACTERS + 1 + 64
-
-
-class Credential(Struct, frozen=True):
-    """Who is calling, and what they may do."""
-
-    # "key_..." of an API key, "acc_..." of whoever is signed in; of a token: the id of the order or
-    # cart that it opens.
-    id: str
-    scopes: frozenset[str] = frozenset()
-    order_id: str | None = None  # the one order that the holder of an order token may see
-    cart_id: str | None = None  # the one cart that the holder of a cart token may use
-    customer_group: str = ""  # whose prices count for this caller; "": those for everybody
-    account_id: str | None = None  # who is signed in: what belongs to this account is theirs
-    contact: str | None = None  # the vault's token of their verified address
-    session_id: str | None = None  # the session that they use
-    limits: str = ""  # the class of limits that counts for this key; "": those of every key
-
-    def may(self, scope: str) -> bool:
-        """Whether this caller holds `scope`."""
-        return scope in self.scopes
 
 
 class KeyFacts(Struct, frozen=True):
@@ -152,11 +136,13 @@ class Authenticator:
         keys: Secrets,
         source: KeySource,
         *,
+        tokens: AccessTokens | None = None,
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self._secrets = keys
         self._source = source
+        self._tokens = tokens
         self._clock = clock
         self._timer = timer
         self._known: dict[bytes, Known] = {}
@@ -183,7 +169,7 @@ class Authenticator:
             return None if cart_id is None else Credential(cart_id, cart_id=cart_id)
         key_id = key_id_of_bearer(bearer)
         if key_id is None:
-            return None
+            return await self._tokens.who(bearer) if self._tokens and "." in bearer else None
         await self._stay_fresh()
         digest = hash_of_key(bearer)
         known = self._known.get(digest)
@@ -212,6 +198,8 @@ class Authenticator:
 
     async def close(self) -> None:
         """Write down what was used, and end what runs beside the requests."""
+        if self._tokens is not None:
+            await self._tokens.close()
         for task in (self._looking_up, self._refreshing, self._marking):
             if task is not None:
                 task.cancel()

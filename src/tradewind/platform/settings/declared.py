@@ -179,6 +179,65 @@ class Settings(Struct, frozen=True, kw_only=True):
         ),
     ] = 6
 
+    # Who signs in, and which programs may call
+    client_certificate_header: Annotated[
+        str,
+        About(
+            text="The header in which a trusted proxy hands over the client's TLS certificate; "
+            "empty: none does.",
+            pattern="[A-Za-z0-9-]{1,64}",
+            like="Client-Cert",
+        ),
+    ] = ""
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        About(text="Addresses or networks of proxies whose headers are believed, by commas."),
+    ] = ()
+    access_token_s: Annotated[
+        int,
+        About(text="How long an access token lives.", unit="s", low=60, high=600),
+    ] = 300
+    refresh_token_days: Annotated[
+        int,
+        About(
+            text="How long a program may go on for a person without asking again.",
+            unit="days",
+            low=1,
+            high=365,
+        ),
+    ] = 30
+    signing_key_days: Annotated[
+        int,
+        About(text="How long a key signs tokens.", unit="days", low=1, high=365),
+    ] = 30
+    oidc_issuer: Annotated[
+        str | None,
+        About(
+            text="An OpenID Connect issuer whose access tokens are taken, in place of our own.",
+            schemes=("https", "http"),
+        ),
+    ] = None
+    oidc_audience: Annotated[
+        str | None,
+        About(text="Whom the tokens of that issuer must be for; empty: the public URL with /v1."),
+    ] = None
+    oidc_roles_claim: Annotated[
+        str,
+        About(
+            text="The claim of that issuer's tokens that lists roles; dots lead into objects.",
+            pattern="[A-Za-z0-9_.:/-]{1,200}",
+            like="realm_access.roles",
+        ),
+    ] = "roles"
+    oidc_roles: Annotated[
+        str,
+        About(
+            text="The scopes that each of those roles has; roles are separated by semicolons.",
+            pattern=r"([A-Za-z0-9_.:/-]+=[a-z:, ]*;? *)*",
+            like="clerk=orders:read,orders:write; buyer=catalog:write",
+        ),
+    ] = ""
+
     # The bus
     lease_s: Annotated[
         float,

@@ -1,6 +1,19 @@
 """The HTTP face of identity."""
 
-from tradewind.contexts.identity.routes import accounts, keys, profile, security, sessions, staff
+from tradewind.contexts.identity.routes import (
+    accounts,
+    keys,
+    oauth_authorize,
+    oauth_clients,
+    oauth_devices,
+    oauth_discovery,
+    oauth_people,
+    oauth_tokens,
+    profile,
+    security,
+    sessions,
+    staff,
+)
 
 issued = keys.issued
 
@@ -11,4 +24,10 @@ ROUTES = (
     *profile.ROUTES,
     *security.ROUTES,
     *staff.ROUTES,
+    *oauth_clients.ROUTES,
+    *oauth_discovery.ROUTES,
+    *oauth_tokens.ROUTES,
+    *oauth_authorize.ROUTES,
+    *oauth_devices.ROUTES,
+    *oauth_people.ROUTES,
 )

@@ -10,6 +10,18 @@ from typing import Literal, get_args
 
 from msgspec import Struct
 
+from tradewind.contexts.identity.commands.oauth import AskForDevice as AskForDevice
+from tradewind.contexts.identity.commands.oauth import DecideDevice as DecideDevice
+from tradewind.contexts.identity.commands.oauth import EndGrant as EndGrant
+from tradewind.contexts.identity.commands.oauth import ExchangeCode as ExchangeCode
+from tradewind.contexts.identity.commands.oauth import GiveCode as GiveCode
+from tradewind.contexts.identity.commands.oauth import PollDevice as PollDevice
+from tradewind.contexts.identity.commands.oauth import ProvideSigningKey as ProvideSigningKey
+from tradewind.contexts.identity.commands.oauth import RegisterClient as RegisterClient
+from tradewind.contexts.identity.commands.oauth import RenewClientSecret as RenewClientSecret
+from tradewind.contexts.identity.commands.oauth import RevokeClient as RevokeClient
+from tradewind.contexts.identity.commands.oauth import UseRefreshToken as UseRefreshToken
+from tradewind.contexts.identity.commands.oauth import VoidToken as VoidToken
 from tradewind.kernel.messages import Command
 
 Scope = Literal[
@@ -18,6 +30,7 @@ Scope = Literal[
     "carts:read",
     "carts:write",
     "catalog:write",
+    "clients:write",
     "events:read",
     "events:write",
     "fraud:review",
@@ -31,6 +44,7 @@ Scope = Literal[
     "payments:read",
     "payments:write",
     "roles:write",
+    "tokens:read",
 ]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
