@@ -48,6 +48,8 @@ class Credential(Struct, frozen=True):
     order_id: str | None = None  # the one order that the holder of an order token may see
     cart_id: str | None = None  # the one cart that the holder of a cart token may use
     customer_group: str = ""  # whose prices count for this caller; "": those for everybody
+    account_id: str | None = None  # who is signed in: what belongs to this account is theirs
+    limits: str = ""  # the plan of limits that counts for this key; "": those of every key
 
     def may(self, scope: str) -> bool:
         """Whether this caller holds `scope`."""
@@ -62,6 +64,7 @@ class KeyFacts(Struct, frozen=True):
     scopes: Sequence[str]
     expires_at: datetime | None
     customer_group: str = ""
+    limits: str = ""
 
 
 class KeySource(Protocol):
@@ -195,7 +198,12 @@ class Authenticator:
         if facts is None or not hmac.compare_digest(facts.secret_hash, digest):
             return None
         known = Known(
-            Credential(key_id, frozenset(facts.scopes), customer_group=facts.customer_group),
+            Credential(
+                key_id,
+                frozenset(facts.scopes),
+                customer_group=facts.customer_group,
+                limits=facts.limits,
+            ),
             None if facts.expires_at is None else facts.expires_at.timestamp(),
         )
         # A refresh that was sent after this look-up may have reported a revocation that the look-up
