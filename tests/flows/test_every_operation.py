@@ -110,7 +110,7 @@ async def fuzzed(world: World, caller: str, how: Mapping[str, object], *more: st
     }
     process = await asyncio.create_subprocess_exec(
         *command,
-        cwd=ROOT,
+        cwd=world.shop.settings.home,  # it keeps what it found where it runs
         env=environment,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

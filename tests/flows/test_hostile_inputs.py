@@ -133,7 +133,7 @@ async def test_an_order_gives_back_what_it_was_told(shop: WatchedShop) -> None:
         return True
 
     taken = await all_of(list(enumerate(naughty())), one)
-    assert taken.count(True) > 0.8 * len(taken)
+    assert taken.count(True) > 0.7 * len(taken)
 
 
 async def test_a_product_gives_back_what_it_was_told(shop: WatchedShop) -> None:
@@ -166,7 +166,7 @@ async def test_a_product_gives_back_what_it_was_told(shop: WatchedShop) -> None:
         return True
 
     taken = await all_of(list(enumerate(naughty())), one)
-    assert taken.count(True) > 0.8 * len(taken)
+    assert taken.count(True) > 0.7 * len(taken)
 
 
 async def test_an_import_rejects_the_bad_lines_alone(shop: WatchedShop) -> None:
