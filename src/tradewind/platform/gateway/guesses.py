@@ -63,9 +63,14 @@ class Guess:
 
     def was_right(self) -> None:
         """It does not count, and this address is known to the account from now on."""
+        self.was_none()
+        if self._limits is not None:
+            self._limits.mark("guess.familiar", self._pair, for_s=FAMILIAR_FOR_S)
+
+    def was_none(self) -> None:
+        """It does not count: it was not wrong, and proved nothing yet (a code is missing)."""
         if self._limits is not None:
             self._undo(self._limits)
-            self._limits.mark("guess.familiar", self._pair, for_s=FAMILIAR_FOR_S)
 
     def _undo(self, limits: Limits) -> None:
         for count in self._counted:
