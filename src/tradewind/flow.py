@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from tradewind.contexts.catalog.events import ProductChanged
 from tradewind.contexts.fraud.events import PaymentBlocked, PaymentCleared, PaymentHeld
+from tradewind.contexts.identity.events import LetterAsked, SessionOpened
 from tradewind.contexts.inventory.events import (
     AvailabilityChanged,
     HoldEnded,
@@ -37,6 +38,7 @@ from tradewind.contexts.orders.events import (
     OrderHeld,
     OrderPlaced,
     OrderRejected,
+    OrdersClaimed,
     ReturnApproved,
     ReturnExchanged,
     ReturnNotRefunded,
@@ -276,6 +278,19 @@ FLOW: tuple[Step, ...] = (
         within="cart_abandoned_hours",
         otherwise="after cart_expires_days the cart ends",
     ),
+    # -- accounts
+    Step(
+        hears=Asked("POST /v1/me/orders/claim"),
+        who="orders.claim",
+        says=(OrdersClaimed,),
+    ),
+    Step(
+        hears=SessionOpened,
+        who="orders.sign_ins",
+        says=(HoldAsked,),
+        keeps="the guest's cart joins that of the account",
+    ),
+    Step(hears=LetterAsked, who="notifications.letters", says=(MessageSent, MessageFailed)),
     # -- what the shop sells
     Step(hears=ProductChanged, who="orders.offers", keeps="the copy of prices and titles"),
     Step(
@@ -314,8 +329,8 @@ def mermaid() -> str:
 def is_life(step: Step) -> bool:
     """Whether a step is about an order, not about what the shop sells."""
     if isinstance(step.hears, Asked):
-        return StockAdjusted not in step.says
-    return not step.hears.type.startswith(("catalog.", "inventory.avail"))
+        return StockAdjusted not in step.says and OrdersClaimed not in step.says
+    return not step.hears.type.startswith(("catalog.", "inventory.avail", "identity."))
 
 
 def key_of(hears: type[Event] | Asked) -> str:

@@ -106,9 +106,9 @@ def create_key(
 
         tradewind keys create till-3 -s orders:write > till-3.key
 
-    **Scopes**: carts:read, carts:write, catalog:write, events:read, events:write, fraud:review,
-    inventory:read, inventory:write, keys:write, mailbox:read, orders:import, orders:read,
-    orders:write, payments:read, payments:write.
+    **Scopes**: accounts:read, accounts:write, carts:read, carts:write, catalog:write, events:read,
+    events:write, fraud:review, inventory:read, inventory:write, keys:write, mailbox:read,
+    orders:import, orders:read, orders:write, payments:read, payments:write, roles:write.
     """
     body: dict[str, Any] = {"name": name, "scopes": scopes_of(scope)}
     if days is not None:

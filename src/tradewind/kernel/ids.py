@@ -18,11 +18,15 @@ SHIFTS = tuple(range(120, -1, -10))
 LOW_62 = (1 << 62) - 1
 
 PREFIXES = {
+    "acc": "account",
+    "adr": "entry of an address book",
     "cat": "category",
     "chg": "change of a cart",
+    "clm": "claim of orders that were placed as a guest",
     "crt": "cart",
     "cus": "customer",
     "ctc": "contact (one e-mail address)",
+    "ern": "errand of an account: what a mail asks somebody to confirm",
     "evt": "event",
     "imp": "import",
     "key": "API key",
@@ -35,6 +39,7 @@ PREFIXES = {
     "prd": "product",
     "prs": "personal data in the vault",
     "ref": "refund",
+    "ses": "session",
 }
 SHAPE = re.compile(r"[a-z]{3}_[0-7][0-9a-hjkmnp-tv-z]{25}")
 

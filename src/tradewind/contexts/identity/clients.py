@@ -1,9 +1,15 @@
 """What is asked of identity from inside: by the process that starts, and by the one that checks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from tradewind.contexts.identity.commands import FIRST_KEY_ID, ProvideFirstKey, RecordUse
+from tradewind.contexts.identity.commands import (
+    FIRST_KEY_ID,
+    ProvideFirstKey,
+    RecordsDiscarded,
+    RecordsForgotten,
+    RecordUse,
+)
 from tradewind.platform.node import Node
 from tradewind.platform.security.authentication import hash_of_key
 
@@ -23,3 +29,10 @@ async def mark_used(node: Node, used_at: Mapping[str, float]) -> None:
     """Hand in when keys were last used, in unix time."""
     times = {key_id: datetime.fromtimestamp(at, UTC) for key_id, at in used_at.items()}
     await node.submit(RecordUse(used_at=times))
+
+
+async def forget_persons(node: Node, signals: Sequence[RecordsDiscarded]) -> None:
+    """Destroy records that no account points to any more. Harmless to repeat."""
+    persons = tuple(dict.fromkeys(person for signal in signals for person in signal.persons))
+    await node.vault.forget(persons)
+    await node.submit(RecordsForgotten(persons=persons))

@@ -79,7 +79,14 @@ async def send_batch(node: Node) -> bool:
     people, damaged = await open_people(node, sorted({message.person for message in due}))
     attempts = [outcome(each, "failed", "vault") for each in due if each.person in damaged]
     whole = [each for each in due if each.person not in damaged]
-    attempts += await attempt_all(whole, people, settings=node.settings, now=node.clock.now())
+    tokens = {
+        each.order_id: node.secrets.errand_token(each.order_id)
+        for each in whole
+        if each.kind == "account"
+    }
+    attempts += await attempt_all(
+        whole, people, settings=node.settings, now=node.clock.now(), tokens=tokens
+    )
     await node.submit(RecordAttempts(attempts=tuple(attempts)))
     return True
 
@@ -109,13 +116,20 @@ async def attempt_all(
     *,
     settings: Settings,
     now: datetime,
+    tokens: Mapping[str, str] = {},
 ) -> list[Attempt]:
-    """One attempt for each message, over a few connections at once."""
+    """One attempt for each message, over a few connections at once. `tokens` are by errand."""
     server = Server.of(settings.smtp_url)
     letters: list[Letter] = []
     attempts: list[Attempt] = []
     for message in due:
-        written = write_letter(message, people.get(message.person), settings=settings, now=now)
+        written = write_letter(
+            message,
+            people.get(message.person),
+            settings=settings,
+            now=now,
+            token=tokens.get(message.order_id, ""),
+        )
         if isinstance(written, Attempt):
             attempts.append(written)
         elif server is None:
@@ -176,7 +190,12 @@ class Server(Struct, frozen=True):
 
 
 def write_letter(
-    message: DueMessage, person: Mapping[str, str] | None, *, settings: Settings, now: datetime
+    message: DueMessage,
+    person: Mapping[str, str] | None,
+    *,
+    settings: Settings,
+    now: datetime,
+    token: str = "",
 ) -> Letter | Attempt:
     """The mail to a person, or why there can be none."""
     if person is None:
@@ -191,6 +210,8 @@ def write_letter(
         total_minor=message.total_minor,
         currency=message.currency,
         shop_url=settings.shop_url,
+        token=token,
+        account_url=settings.account_pages,
     )
     content = EmailMessage(policy=SMTP_LINES)
     try:

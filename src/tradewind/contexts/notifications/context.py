@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tradewind.contexts.identity.events import LetterAsked
 from tradewind.contexts.notifications import clients, handlers, routes
 from tradewind.contexts.notifications.commands import (
     ClaimMessages,
@@ -29,6 +30,7 @@ CONTEXT = Context(
             events=(OrderConfirmed, OrderCancelled),
             patient=(OrderConfirmed, OrderCancelled),
         ),
+        Consumer(name="letters", handler=handlers.write_letters, events=(LetterAsked,)),
     ),
     sweeps=(Sweep(name="due messages", every_s=5, handler=handlers.find_due_messages),),
     clients={MessagesAreDue: clients.send},

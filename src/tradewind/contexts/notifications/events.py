@@ -1,24 +1,26 @@
-"""What notifications announces. The subject is the order the message is about."""
+"""What notifications announces. The subject is what the message is about: an order, or an errand of
+an account.
+"""
 
 from datetime import datetime
 from typing import ClassVar, Literal
 
 from tradewind.kernel.messages import Event
 
-# What a message says. One of each at most per order.
-Kind = Literal["confirmation", "cancellation"]
+# What a message says. One of each at most per order; "account": one per errand.
+Kind = Literal["confirmation", "cancellation", "account"]
 
 
 class MessageEvent(Event, frozen=True, kw_only=True):
-    """What became of one message to the customer of an order."""
+    """What became of one message to the customer of an order, or to the holder of an account."""
 
-    order_id: str
+    order_id: str  # or the errand ("ern_...") of an account that the message is about
     message_id: str
     kind: Kind
 
     @property
     def subject(self) -> str:
-        """The order."""
+        """The order, or the errand."""
         return self.order_id
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
+from tradewind.contexts.identity.events import LetterAsked
 from tradewind.contexts.notifications import rules
 from tradewind.contexts.notifications.commands import (
     ClaimMessages,
@@ -22,6 +23,8 @@ from tradewind.platform.database.transaction import Transaction
 
 # Both kinds of one order are decided under one lock: they share the order's sequence.
 LOCK = "notifications.order"
+
+NO_CURRENCY = "X" * 3  # ISO 4217's code for a message about no money
 
 # Served by the unique key (order_id, kind).
 MESSAGES_OF_ORDERS = """
@@ -46,11 +49,22 @@ async def write_messages(
     states: Sequence[MessageState] = ()
     if tx.anew or not to_mailbox or not all(isinstance(e, OrderConfirmed) for e in events):
         states = await tx.fetch(MESSAGES_OF_ORDERS, order_ids, into=MessageState)
+    return post(tx, [requested(event) for event in events], states, to_mailbox=to_mailbox)
+
+
+def post(
+    tx: Transaction,
+    requests: Sequence[rules.Request],
+    states: Sequence[MessageState],
+    *,
+    to_mailbox: bool,
+) -> Decision:
+    """Keep what is to be told, and wake the sender."""
     posted = rules.post(
-        [requested(event) for event in events],
+        requests,
         states,
         # In the order of the events: mails of one batch are listed as they happened.
-        message_ids=sorted(new_id("msg") for _ in events),
+        message_ids=sorted(new_id("msg") for _ in requests),
         to_mailbox=to_mailbox,
         now=tx.now,
     )
@@ -58,6 +72,34 @@ async def write_messages(
         return NOTHING
     keep_messages(tx, posted.messages)
     return Decision(events=posted.events, signals=() if to_mailbox else (MessagesAreDue(),))
+
+
+async def write_letters(tx: Transaction, events: Sequence[LetterAsked]) -> Decision:
+    """Queue mails about accounts, or put them in the embedded mailbox. Nobody named, no mail.
+
+    Safe to repeat: an errand has one message, and one that exists is left alone.
+    """
+    wanted = [event for event in events if event.person is not None and event.contact is not None]
+    if not wanted:
+        return NOTHING
+    errands = [event.errand_id for event in wanted]
+    to_mailbox = not tx.settings.smtp_url
+    if not to_mailbox:
+        await tx.lock(LOCK, errands)
+    states = await tx.fetch(MESSAGES_OF_ORDERS, errands, into=MessageState)
+    requests = [
+        rules.Request(
+            order_id=event.errand_id,
+            kind="account",
+            template=f"{event.letter}.1",
+            person=event.person or "",
+            contact=event.contact,
+            total_minor=0,
+            currency=NO_CURRENCY,
+        )
+        for event in wanted
+    ]
+    return post(tx, requests, states, to_mailbox=to_mailbox)
 
 
 def requested(event: OrderConfirmed | OrderCancelled) -> rules.Request:

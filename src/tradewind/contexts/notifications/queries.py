@@ -1,6 +1,6 @@
 """The embedded mailbox: rows hold tokens, the texts are written when they are read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from tradewind.contexts.notifications import rules
 from tradewind.contexts.notifications.tables import KeptMail, Mail
@@ -39,8 +39,13 @@ def as_mails(
     people: Mapping[str, Mapping[str, str] | None],
     *,
     shop_url: str,
+    account_url: str = "",
+    token_of: Callable[[str], str] = str,
 ) -> list[Mail]:
-    """The mails of `rows` in words. Of an erased person only the facts of the order are left."""
+    """The mails of `rows` in words. Of an erased person only the facts of the order are left.
+
+    `token_of` makes the token of an errand, as the sender does.
+    """
     mails = []
     for row in rows:
         person = people.get(row.person)
@@ -51,6 +56,8 @@ def as_mails(
             total_minor=row.total_minor,
             currency=row.currency,
             shop_url=shop_url,
+            token=token_of(row.order_id) if row.kind == "account" else "",
+            account_url=account_url,
         )
         mails.append(
             Mail(
@@ -60,7 +67,7 @@ def as_mails(
                 text=None if person is None else text.text,
                 html=None if person is None else text.html,
                 kind=row.kind,
-                order_id=row.order_id,
+                order_id=None if row.kind == "account" else row.order_id,
                 sent_at=row.sent_at,
                 message_id=row.header_id,
                 erased=person is None,

@@ -32,7 +32,13 @@ async def get_mailbox(request: Request) -> Answer:
         )
     page = rows[: query.limit]
     people = await node.vault.open(sorted({row.person for row in page}))
-    items = queries.as_mails(page, people, shop_url=node.settings.shop_url)
+    items = queries.as_mails(
+        page,
+        people,
+        shop_url=node.settings.shop_url,
+        account_url=node.settings.account_pages,
+        token_of=node.secrets.errand_token,
+    )
     more = len(rows) > query.limit
     return Answer(
         body=Mails(items=items, next=encode_cursor(page[-1].message_id) if more else None)

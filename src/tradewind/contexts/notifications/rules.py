@@ -31,7 +31,7 @@ ATTEMPTS_MAX = 16
 
 
 class Request(Struct, frozen=True, kw_only=True):
-    """A wish to tell the customer of an order something, from an event of orders."""
+    """A wish to tell somebody something, from an event; `order_id` may be an account's errand."""
 
     order_id: str
     kind: Kind
@@ -245,8 +245,15 @@ def write_text(
     total_minor: int,
     currency: str,
     shop_url: str,
+    token: str = "",
+    account_url: str = "",
 ) -> Text:
-    """A mail in words. `name` is greeted if it is known; it is escaped in HTML."""
+    """A mail in words. `name` is greeted if it is known; it is escaped in HTML.
+
+    `token` confirms the errand of an account; `account_url` is where the shop's pages for it are.
+    """
+    if template in LETTERS:
+        return write_account_text(template, name=name, token=token, account_url=account_url)
     subject, opening, money = TEXTS[template]
     total = f"{format_minor(total_minor, currency)} {currency}"
     facts = {"order_id": order_id, "total": total}
@@ -261,4 +268,71 @@ def write_text(
         subject=Template(subject).substitute(facts),
         text=PLAIN.substitute(parts),
         html=HTML.substitute({key: escape(value) for key, value in parts.items()}),
+    )
+
+
+class LetterText(Struct, frozen=True, kw_only=True):
+    """What a mail about an account says; `page` is where its token is used, if it has one."""
+
+    subject: str
+    lines: tuple[str, ...]
+    page: str = ""
+
+
+IGNORE = "If this was not you, do nothing: without this mail nobody can go on."
+ACT = "If this was not you, replace your password at once and sign out everywhere."
+# As of orders: a text that was sent is never edited.
+LETTERS: Mapping[str, LetterText] = {
+    "verify_address.1": LetterText(
+        subject="Please confirm your e-mail address",
+        lines=(
+            "Somebody signed up with this address. Confirm within a day that it is yours.",
+            IGNORE,
+        ),
+        page="verify",
+    ),
+    "known_address.1": LetterText(
+        subject="You have an account already",
+        lines=(
+            "Somebody tried to use this address for an account, and it belongs to yours.",
+            "If it was you: sign in, or have your password replaced if you forgot it.",
+        ),
+    ),
+    "reset_password.1": LetterText(
+        subject="Replace your password",
+        lines=("Somebody asked for a new password. The link is good for an hour, once.", IGNORE),
+        page="password",
+    ),
+    "new_address.1": LetterText(
+        subject="Please confirm your new e-mail address",
+        lines=("Your account is to have this address. Confirm within a day.", IGNORE),
+        page="email",
+    ),
+    "address_changed.1": LetterText(
+        subject="Your account has another e-mail address now",
+        lines=("Mail about your account goes to another address from now on.", ACT),
+    ),
+    "password_changed.1": LetterText(
+        subject="Your password was changed", lines=("Your account has a new password.", ACT)
+    ),
+    "second_factor_changed.1": LetterText(
+        subject="Signing in has changed",
+        lines=("The authenticator app of your account was added or taken away.", ACT),
+    ),
+}
+
+
+def write_account_text(template: str, *, name: str | None, token: str, account_url: str) -> Text:
+    """A mail about an account. The token stands behind a #: no server on the way logs it."""
+    letter = LETTERS[template]
+    lines = [f"Hello {name}," if name else "Hello,", *letter.lines]
+    link = f"{account_url}/{letter.page}#token={token}" if letter.page else ""
+    html = [f"<p>{escape(line)}</p>" for line in lines]
+    if link:
+        lines[2:2] = [link]
+        html[2:2] = [f'<p><a href="{escape(link)}">{escape(link)}</a></p>']
+    return Text(
+        subject=letter.subject,
+        text="\n\n".join(lines) + "\n",
+        html=f'<!doctype html>\n<html lang="en"><body>\n{"".join(html)}\n</body></html>\n',
     )

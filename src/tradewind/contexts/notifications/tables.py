@@ -81,7 +81,7 @@ class Mail(Struct, frozen=True, kw_only=True):
     text: str | None
     html: str | None
     kind: Kind
-    order_id: str
+    order_id: str | None  # null where it is about an account
     sent_at: datetime
     message_id: str  # the Message-ID header
     erased: bool = False

@@ -46,11 +46,23 @@ class PlaceOrder(Command, frozen=True, kw_only=True):
     cart_id: str | None = None  # the cart that it was
     hold: int = 0  # what that cart asked for last; 0: nothing is kept for it
     customer_group: str = ""  # whose prices count; "": those for everybody
+    account: str | None = None  # of whoever is signed in: it is their order
 
     @property
     def key(self) -> str:
         """Events that follow belong to the order."""
         return self.order_id
+
+
+class ClaimOrders(Command, frozen=True, kw_only=True):
+    """Let orders that were placed as a guest belong to the account that has their address.
+
+    The outcome is the ids of those that were claimed, newest first.
+    """
+
+    claim_id: str
+    account: str
+    contact: str  # of the verified address
 
 
 class CancelOrder(Command, frozen=True, kw_only=True):

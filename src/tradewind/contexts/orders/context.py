@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tradewind.contexts.catalog.events import ProductChanged
 from tradewind.contexts.fraud.events import PaymentBlocked, PaymentCleared, PaymentHeld
+from tradewind.contexts.identity.events import SessionOpened
 from tradewind.contexts.inventory.events import StockRefused, StockReleased, UnitsHeld
 from tradewind.contexts.orders import clients, handlers
 from tradewind.contexts.orders.commands import (
@@ -12,6 +13,7 @@ from tradewind.contexts.orders.commands import (
     CancelOrder,
     ChangeCart,
     CheckOutCart,
+    ClaimOrders,
     ExchangeReturn,
     FulfilOrder,
     IssueCreditNote,
@@ -35,6 +37,7 @@ from tradewind.contexts.orders.events import (
     OrderHeld,
     OrderPlaced,
     OrderRejected,
+    OrdersClaimed,
     ReturnApproved,
     ReturnExchanged,
     ReturnNotRefunded,
@@ -65,6 +68,7 @@ CONTEXT = Context(
         OrderConfirmed,
         OrderHeld,
         OrderRejected,
+        OrdersClaimed,
         OrderCancelled,
         OrderFulfilled,
         ReturnRequested,
@@ -83,6 +87,7 @@ CONTEXT = Context(
     routes=ROUTES,
     commands={
         PlaceOrder: handlers.place_orders,
+        ClaimOrders: handlers.claim_orders,
         CancelOrder: handlers.cancel_orders,
         FulfilOrder: handlers.fulfil_orders,
         RequestReturn: handlers.decide_returns,
@@ -119,6 +124,7 @@ CONTEXT = Context(
             patient=(PaymentCaptured,),
         ),
         Consumer(name="holds", handler=handlers.note_holds, events=(UnitsHeld,)),
+        Consumer(name="sign_ins", handler=handlers.merge_at_sign_in, events=(SessionOpened,)),
         Consumer(name="offers", handler=handlers.copy_offers, events=(ProductChanged,)),
     ),
     projections=(

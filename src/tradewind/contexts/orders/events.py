@@ -54,7 +54,26 @@ class OrderPlaced(OrderEvent, frozen=True, kw_only=True, omit_defaults=True):
     payment: PaymentTerms
     placed_at: datetime
     cart_id: str | None = None  # the cart that it was, if any
+    account: str | None = None  # whose it is, where somebody was signed in
     hold: int = 0  # the last `HoldAsked` of that cart: the order takes those units over
+
+
+class OrdersClaimed(Event, frozen=True, kw_only=True):
+    """Orders that were placed as a guest belong to an account from now on. The only fact about
+    this claim: nothing of the orders themselves has changed.
+    """
+
+    type: ClassVar[str] = "orders.orders_claimed.v1"
+
+    claim_id: str
+    account: str
+    order_ids: tuple[str, ...]
+    claimed_at: datetime
+
+    @property
+    def subject(self) -> str:
+        """The claim."""
+        return self.claim_id
 
 
 class OrderConfirmed(OrderEvent, frozen=True, kw_only=True):

@@ -60,6 +60,7 @@ from tradewind.platform.gateway.receiving import (
     too_large,
 )
 from tradewind.platform.gateway.request import Request
+from tradewind.platform.gateway.routing import Owner
 from tradewind.platform.security.authentication import Credential
 from tradewind.platform.telemetry import logs, metrics
 
@@ -297,7 +298,10 @@ class Application:
         """The rest, for who is within the limits."""
         headers, params = request.raw_headers, request.params
         parameter = endpoint.held_parameter
-        endpoint.permit(request.credential, params[parameter] if parameter else None)
+        resource = params[parameter] if parameter else None
+        owner = endpoint.permit(request.credential, resource)
+        if owner is not None:
+            await check_owner(owner, request, resource)
         raw = b""
         if endpoint.reads_body:
             await self._check_body(endpoint, headers, receive, extra)
@@ -401,6 +405,15 @@ class Application:
         problem = MethodNotAllowed(f"This path takes {allow}.")
         problem.headers["allow"] = allow
         raise problem
+
+
+async def check_owner(owner: Owner, request: Request, resource: str | None) -> None:
+    """Raise unless what the path names belongs to the account of the caller."""
+    assert request.credential is not None, "only who is signed in can own something"
+    async with request.reading() as snapshot:
+        account_id = await owner(snapshot, resource or "")
+    if account_id is None or account_id != request.credential.account_id:
+        raise NotFound
 
 
 def failed(error: Exception, method: str, endpoint: Endpoint | None, trace_id: str) -> Response:

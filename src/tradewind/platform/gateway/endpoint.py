@@ -21,8 +21,10 @@ from tradewind.platform.gateway.routing import (
     CartHolder,
     Keyed,
     OrderHolder,
+    Owner,
     Route,
     Scope,
+    SignedIn,
 )
 from tradewind.platform.gateway.validation import Body, lenient_structs
 from tradewind.platform.security.authentication import Credential
@@ -90,11 +92,14 @@ class Endpoint:
             self._counts[status] = found
         return found
 
-    def permit(self, credential: Credential | None, resource: str | None) -> None:
-        """Raise unless this caller may use the route; `resource` is what the path names, if any."""
+    def permit(self, credential: Credential | None, resource: str | None) -> Owner | None:
+        """Raise unless this caller may use the route; `resource` is what the path names, if any.
+
+        An `Owner` in return has yet to be asked: the caller may, if `resource` is their account's.
+        """
         permission = self.route.permission
         if isinstance(permission, Anyone):
-            return
+            return None
         if credential is None:
             raise Unauthenticated("Send an API key: Authorization: Bearer tw_live_...")
         if isinstance(permission, Scope):
@@ -102,13 +107,19 @@ class Endpoint:
                 raise Forbidden(
                     f"This needs the scope {permission.name}.", required_scope=permission.name
                 )
+        elif isinstance(permission, SignedIn):
+            if credential.account_id is None:
+                raise Forbidden("This is for people: sign in at /v1/sessions.")
         else:
             is_order = isinstance(permission, OrderHolder)
             held = credential.order_id if is_order else credential.cart_id
             holds = held is not None and held == resource
             if not holds and not credential.may(permission.scope):
+                if credential.account_id is not None and permission.owner is not None:
+                    return permission.owner
                 # Whether it exists is nobody's business but its holder's.
                 raise NotFound
+        return None
 
     @property
     def body_may_be_empty(self) -> bool:

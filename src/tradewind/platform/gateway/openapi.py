@@ -20,6 +20,7 @@ from tradewind.platform.gateway.routing import (
     OrderHolder,
     Route,
     Scope,
+    SignedIn,
 )
 from tradewind.platform.gateway.system_paths import system_paths
 
@@ -104,7 +105,8 @@ def openapi_document(endpoints: Sequence[Endpoint], version: str) -> dict[str, A
                 "bearer": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "An API key (`tw_live_...`), or the token of one order or cart.",
+                    "description": "An API key (`tw_live_...`), the token of a session "
+                    "(`st_...`), or that of one order or cart.",
                 }
             },
         },
@@ -270,7 +272,7 @@ def answers_of(route: Route, schemas: Mapping[Any, Any]) -> dict[str, Any]:
 def refusals_of(route: Route) -> list[type[Problem]]:
     """Every problem a route may answer, its own first, those of the gateway by what it reads."""
     found: list[type[Problem]] = [*route.problems]
-    if isinstance(route.permission, Scope):
+    if isinstance(route.permission, Scope | SignedIn):
         found += [ours.Unauthenticated, ours.Forbidden]
     elif isinstance(route.permission, OrderHolder | CartHolder):
         found += [ours.Unauthenticated, ours.NotFound]
@@ -339,5 +341,8 @@ def security_of(route: Route) -> list[dict[str, list[str]]]:
         return [{}, {"bearer": []}]
     if isinstance(route.permission, Scope):
         return [{"bearer": [route.permission.name]}]
+    if isinstance(route.permission, SignedIn):
+        return [{"bearer": ["(session)"]}]
     kind = "cart" if isinstance(route.permission, CartHolder) else "order"
-    return [{"bearer": [route.permission.scope]}, {"bearer": [f"({kind} token)"]}]
+    owned = [] if route.permission.owner is None else [{"bearer": ["(session)"]}]
+    return [{"bearer": [route.permission.scope]}, {"bearer": [f"({kind} token)"]}, *owned]

@@ -11,6 +11,7 @@ from tradewind.kernel.messages import Command
 from tradewind.kernel.problems import Problem
 
 if TYPE_CHECKING:
+    from tradewind.platform.database.transaction import Snapshot
     from tradewind.platform.gateway.request import Request
 
 JSON_BODY_BYTES_MAX = 1024 * 1024
@@ -27,21 +28,38 @@ class Scope(Struct, frozen=True):
     name: str
 
 
+# Which account something belongs to, by its id; None: to none. Asked only of callers who are signed
+# in and have neither its token nor the scope: nobody else waits for it.
+Owner = Callable[["Snapshot", str], Awaitable[str | None]]
+
+
 class OrderHolder(Struct, frozen=True):
-    """Needs the order token of the order in the path parameter, or the scope. Others get 404."""
+    """Needs the order token of the order in the path parameter, the scope, or the account that the
+    order belongs to. Others get 404.
+    """
 
     parameter: str
     scope: str
+    owner: Owner | None = None
 
 
 class CartHolder(Struct, frozen=True):
-    """Needs the cart token of the cart in the path parameter, or the scope. Others get 404."""
+    """Needs the cart token of the cart in the path parameter, the scope, or the account that the
+    cart belongs to. Others get 404.
+    """
 
     parameter: str
     scope: str
+    owner: Owner | None = None
 
 
-Permission = Anyone | Scope | OrderHolder | CartHolder
+class SignedIn(Struct, frozen=True):
+    """Needs somebody who is signed in, and is about what belongs to their account alone: the route
+    names no account, it takes that of the caller. Keys get 403.
+    """
+
+
+Permission = Anyone | Scope | OrderHolder | CartHolder | SignedIn
 
 
 class Keyed(Enum):

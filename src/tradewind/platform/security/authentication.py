@@ -6,6 +6,7 @@ broken credentials is never anyone; the memory holds digests of keys, not keys.
 
 import asyncio
 import hmac
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -21,6 +22,7 @@ from tradewind.platform.security.secrets import (
     CART_TOKEN,
     ID_CHARACTERS,
     ORDER_TOKEN,
+    SESSION_TOKEN,
     Secrets,
 )
 
@@ -43,13 +45,17 @@ LONGEST = len(API_KEY) + ID_CHARACTERS + 1 + 64
 class Credential(Struct, frozen=True):
     """Who is calling, and what they may do."""
 
-    id: str  # "key_..." of an API key; of a token: the id of the order or cart that it opens
+    # "key_..." of an API key, "acc_..." of whoever is signed in; of a token: the id of the order or
+    # cart that it opens.
+    id: str
     scopes: frozenset[str] = frozenset()
     order_id: str | None = None  # the one order that the holder of an order token may see
     cart_id: str | None = None  # the one cart that the holder of a cart token may use
     customer_group: str = ""  # whose prices count for this caller; "": those for everybody
     account_id: str | None = None  # who is signed in: what belongs to this account is theirs
-    limits: str = ""  # the plan of limits that counts for this key; "": those of every key
+    contact: str | None = None  # the vault's token of their verified address
+    session_id: str | None = None  # the session that they use
+    limits: str = ""  # the class of limits that counts for this key; "": those of every key
 
     def may(self, scope: str) -> bool:
         """Whether this caller holds `scope`."""
@@ -57,25 +63,32 @@ class Credential(Struct, frozen=True):
 
 
 class KeyFacts(Struct, frozen=True):
-    """What is known of a key that is not revoked: all that authentication needs."""
+    """What is known of a key, or a session, that is not revoked: all that is needed."""
 
     key_id: str
     secret_hash: bytes
     scopes: Sequence[str]
     expires_at: datetime | None
     customer_group: str = ""
+    former_hash: bytes | None = None  # of the secret before the last rotation
+    former_until: datetime | None = None  # when that opens nothing any more
     limits: str = ""
+    account_id: str | None = None  # of a session: whose it is
+    contact: str | None = None
 
 
 class KeySource(Protocol):
-    """Where API keys are kept. Implemented by the identity context."""
+    """Where API keys and sessions are kept. Implemented by the identity context."""
 
     async def look_up(self, key_ids: Sequence[str]) -> Sequence[KeyFacts]:
         """The keys among `key_ids` that exist and are not revoked, expired ones included."""
         ...
 
     async def revoked_within(self, seconds: float) -> Sequence[str]:
-        """The ids of the keys that were revoked in the last `seconds`, by the database's clock."""
+        """What was revoked or changed in the last `seconds`, by the database's clock.
+
+        Ids of keys and sessions, and of accounts: then of all sessions of the account.
+        """
         ...
 
     async def mark_used(self, used_at: Mapping[str, float]) -> None:
@@ -101,6 +114,7 @@ class Found(Struct, frozen=True):
 class Known(Struct, frozen=True):
     """A key that was verified."""
 
+    key_id: str
     credential: Credential
     expires_at: float | None  # unix time
 
@@ -115,12 +129,19 @@ def hash_of_key(bearer: str) -> bytes:
 
 
 def key_id_of_bearer(bearer: str) -> str | None:
-    """The id inside an API key, or None where it has not the shape of one."""
-    if not bearer.startswith(API_KEY) or len(bearer) > LONGEST:
-        return None
-    part, separator, secret = bearer[len(API_KEY) :].partition("_")
-    key_id = f"key_{part}"
-    return key_id if separator and secret and is_id(key_id, "key") else None
+    """The id inside an API key or a session's token; None where it has not the shape of one."""
+    for kind, prefix in (API_KEY, "key"), (SESSION_TOKEN, "ses"):
+        if bearer.startswith(kind) and len(bearer) <= LONGEST:
+            part, separator, secret = bearer[len(kind) :].partition("_")
+            key_id = f"{prefix}_{part}"
+            return key_id if separator and secret and is_id(key_id, prefix) else None
+    return None
+
+
+def new_session_token(session_id: str) -> str:
+    """A token for a session: chance, kept nowhere but with its holder."""
+    assert is_id(session_id, "ses"), session_id
+    return f"{SESSION_TOKEN}{session_id[4:]}_{secrets.token_urlsafe(32)}"
 
 
 class Authenticator:
@@ -128,13 +149,13 @@ class Authenticator:
 
     def __init__(
         self,
-        secrets: Secrets,
+        keys: Secrets,
         source: KeySource,
         *,
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._secrets = secrets
+        self._secrets = keys
         self._source = source
         self._clock = clock
         self._timer = timer
@@ -177,9 +198,17 @@ class Authenticator:
         return known.credential
 
     def forget(self, key_id: str) -> None:
-        """Drop a key at once, without waiting for the next question. Unknown ids are fine."""
+        """Drop a key, or all of an account, at once. Unknown ids are fine."""
         for digest in self._digests.pop(key_id, ()):
-            self._known.pop(digest, None)
+            known = self._known.pop(digest, None)
+            if known is None:
+                continue
+            for name in (known.key_id, known.credential.account_id):
+                others = self._digests.get(name or "")
+                if others is not None:
+                    others.discard(digest)
+                    if not others:
+                        del self._digests[name or ""]
 
     async def close(self) -> None:
         """Write down what was used, and end what runs beside the requests."""
@@ -195,17 +224,17 @@ class Authenticator:
         """Ask the database about a key that this process has not seen yet."""
         found = await self._ask(key_id)
         facts = found.facts
-        if facts is None or not hmac.compare_digest(facts.secret_hash, digest):
+        if facts is None:
             return None
-        known = Known(
-            Credential(
-                key_id,
-                frozenset(facts.scopes),
-                customer_group=facts.customer_group,
-                limits=facts.limits,
-            ),
-            None if facts.expires_at is None else facts.expires_at.timestamp(),
-        )
+        expires_at = None if facts.expires_at is None else facts.expires_at.timestamp()
+        if not hmac.compare_digest(facts.secret_hash, digest):
+            if facts.former_hash is None or facts.former_until is None:
+                return None
+            if not hmac.compare_digest(facts.former_hash, digest):
+                return None
+            former_until = facts.former_until.timestamp()
+            expires_at = former_until if expires_at is None else min(expires_at, former_until)
+        known = Known(key_id, credential_of(facts), expires_at)
         # A refresh that was sent after this look-up may have reported a revocation that the look-up
         # did not see. Then the answer holds for this request only.
         if found.asked_at >= self._fresh_at:
@@ -215,9 +244,11 @@ class Authenticator:
     def _remember(self, key_id: str, digest: bytes, known: Known) -> None:
         while len(self._known) >= CACHED_MAX:
             oldest = next(iter(self._known))
-            self.forget(self._known[oldest].credential.id)
+            self.forget(self._known[oldest].key_id)
         self._known[digest] = known
         self._digests.setdefault(key_id, set()).add(digest)
+        if known.credential.account_id is not None:
+            self._digests.setdefault(known.credential.account_id, set()).add(digest)
 
     async def _ask(self, key_id: str) -> Found:
         """Facts of one key; all that are asked for at the same time share one statement."""
@@ -287,6 +318,22 @@ class Authenticator:
                 await self._source.mark_used(used_at)
             except Exception:
                 return  # a minute of "last used" is not worth a failed request
+
+
+def credential_of(facts: KeyFacts) -> Credential:
+    """Who holds a key or a session. Whoever is signed in is the account, in whichever session: what
+    is asked twice, counted or limited is so for the person.
+    """
+    signed_in = facts.account_id is not None
+    return Credential(
+        facts.account_id or facts.key_id,
+        frozenset(facts.scopes),
+        customer_group=facts.customer_group,
+        account_id=facts.account_id,
+        contact=facts.contact,
+        session_id=facts.key_id if signed_in else None,
+        limits=facts.limits,
+    )
 
 
 def unavailable(cause: Exception | None) -> KeysUnavailable:

@@ -31,6 +31,8 @@ KEY_FILE = "server.key"
 MAC_BYTES = 24
 ORDER_TOKEN = "ot_"
 CART_TOKEN = "ct_"
+ERRAND_TOKEN = "et_"
+SESSION_TOKEN = "st_"
 ID_CHARACTERS = 26
 API_KEY = "tw_live_"
 
@@ -88,6 +90,18 @@ class Secrets:
         """The id of the cart that `token` opens; None for a forged or broken one."""
         return self._opened(token, CART_TOKEN, "cart token", "crt")
 
+    def errand_token(self, errand_id: str) -> str:
+        """The token in the mail about an errand of an account. The same each time.
+
+        Derived, so that a mail can be written whenever it leaves and its secret is kept nowhere;
+        what makes it good once, and for a time, is the errand's row.
+        """
+        return self._token(ERRAND_TOKEN, "errand token", errand_id, "ern")
+
+    def errand_of_token(self, token: str) -> str | None:
+        """The id of the errand that `token` settles; None for a forged or broken one."""
+        return self._opened(token, ERRAND_TOKEN, "errand token", "ern")
+
     def _token(self, kind: str, purpose: str, resource: str, prefix: str) -> str:
         assert is_id(resource, prefix), resource
         mac = mac_of(self.purpose_key(purpose), resource)
@@ -104,14 +118,15 @@ class Secrets:
                 return resource
         return None
 
-    def api_key(self, key_id: str) -> str:
-        """The API key with this id, as its holder writes it.
+    def api_key(self, key_id: str, generation: int = 1) -> str:
+        """The API key with this id, as its holder writes it; each rotation is a generation.
 
         Its secret is derived and not random, so it is kept nowhere: a repeated request for a new
         key can be answered again, to the byte, and the first key's file can be written again.
         """
         assert is_id(key_id, "key"), key_id
-        secret = hmac.digest(self.purpose_key("api keys"), key_id.encode(), "sha256")
+        name = key_id if generation == 1 else f"{key_id} {generation}"
+        secret = hmac.digest(self.purpose_key("api keys"), name.encode(), "sha256")
         return f"{API_KEY}{key_id[4:]}_{base64.urlsafe_b64encode(secret).rstrip(b'=').decode()}"
 
 

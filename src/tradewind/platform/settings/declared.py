@@ -389,6 +389,20 @@ class Settings(Struct, frozen=True, kw_only=True):
         ),
     ] = None
 
+    account_url: Annotated[
+        str | None,
+        About(
+            text="Where the shop's pages for accounts are, for links in mails; empty: /account "
+            "under the public URL.",
+            schemes=("http", "https"),
+        ),
+    ] = None
+
+    @property
+    def account_pages(self) -> str:
+        """The address that links to pages for accounts begin with, without a slash at its end."""
+        return (self.account_url or f"{self.shop_url}/account").rstrip("/")
+
     @property
     def shop_url(self) -> str:
         """The address that links to the platform begin with, without a slash at its end."""

@@ -6,6 +6,7 @@ would not tell: what orders only notes (how the money stands, that the stock is 
 nothing and leaves the version as it is.
 """
 
+from tradewind.contexts.orders.handlers.accounts import claim_orders, merge_at_sign_in
 from tradewind.contexts.orders.handlers.carts import (
     change_carts,
     check_out_carts,
@@ -37,6 +38,7 @@ __all__ = [
     "cancel_orders",
     "change_carts",
     "check_out_carts",
+    "claim_orders",
     "copy_offers",
     "decide_orders",
     "decide_returns",
@@ -47,6 +49,7 @@ __all__ = [
     "fulfil_orders",
     "issue_credit_notes",
     "look_at_carts",
+    "merge_at_sign_in",
     "merge_carts",
     "note_forgotten",
     "note_holds",

@@ -32,16 +32,18 @@ EXTERNAL_IDS = """
 INSERT_ORDERS = """
     INSERT INTO orders.orders (order_id, version, status, currency, subtotal_minor, shipping_minor,
            tax_minor, discount_minor, fees_minor, total_minor, customer, contact, payment_id,
-           channel, imported, credential, external_id, fees, placed_at, decide_before)
+           channel, imported, credential, external_id, fees, placed_at, decide_before,
+           account)
     SELECT o.order_id, 1, 'placed', o.currency, o.subtotal, o.shipping, o.tax, o.discount, o.fees,
            o.total, o.customer, o.contact, o.payment_id, o.channel, o.imported, o.credential,
-           o.external_id, o.fee_list, o.placed_at, $18
+           o.external_id, o.fee_list, o.placed_at, $19, o.account
       FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
                   $7::bigint[], $8::bigint[], $9::text[], $10::text[], $11::text[], $12::text[],
-                  $13::bool[], $14::text[], $15::text[], $16::text[], $17::timestamptz[])
+                  $13::bool[], $14::text[], $15::text[], $16::text[], $17::timestamptz[],
+                  $18::text[])
         AS o (order_id, currency, subtotal, shipping, tax, discount, fees, total, customer,
               contact, payment_id, channel, imported, credential, external_id, fee_list,
-              placed_at)
+              placed_at, account)
 """
 # Arrays of arrays do not fit a parameter, so each order's arrays come as their literals.
 INSERT_BASKETS = """
@@ -136,6 +138,7 @@ def insert(tx: Transaction, placed: Sequence[tuple[PlaceOrder, OrderPlaced]]) ->
         [c.external_id for c, _ in placed],
         [row.fees for row in rows],
         [e.placed_at for e in events],
+        [e.account for e in events],
         decide_before,
     )
     tx.write(

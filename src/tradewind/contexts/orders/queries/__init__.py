@@ -122,6 +122,33 @@ async def orders(
     return FoundOrders([(row, row.lines()) for row in rows], place)
 
 
+# Served by the primary key.
+ACCOUNT_OF = "SELECT account FROM orders.orders WHERE order_id = $1"
+
+
+async def account_of(db: Snapshot, order_id: str) -> str | None:
+    """The account that an order belongs to."""
+    account: str | None = await db.fetch_value(ACCOUNT_OF, order_id)
+    return account
+
+
+# Served by orders_by_account.
+LIST_OF_ACCOUNT = f"""{SELECT}
+     WHERE o.account = $3 AND (o.placed_at, o.order_id) < ($1::timestamptz, $2::text)
+     ORDER BY o.placed_at DESC, o.order_id DESC LIMIT $4
+"""
+
+
+async def orders_of_account(
+    db: Snapshot, account: str, *, before: Place, count_max: int
+) -> FoundOrders:
+    """The orders of an account from a place in the list on, newest first."""
+    args = (before.placed_at, before.order_id, account, count_max)
+    rows = await db.fetch(LIST_OF_ACCOUNT, *args, into=OrderWithLines)
+    place = Place(rows[-1].placed_at, rows[-1].order_id) if len(rows) == count_max else None
+    return FoundOrders([(row, row.lines()) for row in rows], place)
+
+
 # Served by orders_by_customer and documents_alone.
 IN_USE = """
     SELECT customer FROM orders.orders WHERE customer = ANY($1::text[])

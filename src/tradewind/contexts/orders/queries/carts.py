@@ -82,6 +82,17 @@ async def of_customer(
     return await seen(db, rows, expires=expires)
 
 
+# Served by the primary key.
+ACCOUNT_OF = """
+    SELECT customer FROM orders.carts WHERE cart_id = $1 AND ended IS DISTINCT FROM 'deleted'"""
+
+
+async def account_of(db: Snapshot, cart_id: str) -> str | None:
+    """Whose a cart is, in the word of the shop: of who is signed in, the account."""
+    customer: str | None = await db.fetch_value(ACCOUNT_OF, cart_id)
+    return customer
+
+
 # Served by carts_by_person.
 IN_USE = "SELECT person FROM orders.carts WHERE person = ANY($1::text[])"
 

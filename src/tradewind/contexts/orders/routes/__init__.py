@@ -4,6 +4,7 @@ from tradewind.contexts.orders.routes import (
     cart_routes,
     documents,
     exchanging,
+    own,
     placing,
     reading,
     returns,
@@ -17,4 +18,5 @@ ROUTES = (
     *exchanging.ROUTES,
     *documents.ROUTES,
     *cart_routes.ROUTES,
+    *own.ROUTES,
 )

@@ -2,6 +2,7 @@
 
 from tradewind.contexts.orders import problems
 from tradewind.contexts.orders.commands import CheckOutCart
+from tradewind.contexts.orders.queries.carts import account_of
 from tradewind.contexts.orders.routes import carts
 from tradewind.contexts.orders.routes.answering import Erased
 from tradewind.contexts.orders.routes.cart_bodies import (
@@ -18,8 +19,8 @@ from tradewind.kernel.problems import Problem
 from tradewind.platform.gateway.problems import Forbidden
 from tradewind.platform.gateway.routing import Anyone, CartHolder, Keyed, Route, Scope
 
-CHANGES = CartHolder("cart_id", "carts:write")
-READS = CartHolder("cart_id", "carts:read")
+CHANGES = CartHolder("cart_id", "carts:write", account_of)
+READS = CartHolder("cart_id", "carts:read", account_of)
 NOT_CHANGED: tuple[type[Problem], ...] = (
     problems.CartNotFound,
     problems.CartOrdered,

@@ -73,7 +73,7 @@ async def post_cart(request: Request) -> Answer | Settled:
     command = OpenCart(
         cart_id=new_id("crt"),
         credential=None if credential is None or credential.cart_id else credential.id,
-        customer=body.customer,
+        customer=body.customer or (credential.account_id if credential else None),
         currency=body.currency,
         lines=tuple(WantedLine(sku=line.sku, quantity=line.quantity) for line in body.lines),
         shopper=details.shopper or Shopper(),
@@ -99,7 +99,7 @@ async def get_cart(request: Request) -> Answer:
         )
     if found is None:
         raise not_found(request)
-    if found.is_news and may_change(request) and not request.node.disk.low:
+    if found.is_news and may_change(request, found.row) and not request.node.disk.low:
         await note_shown(request, found)
     shown = found.view
     known = None
@@ -316,12 +316,13 @@ def expires_after(request: Request) -> timedelta:
     return timedelta(days=request.node.settings.cart_expires_days)
 
 
-def may_change(request: Request) -> bool:
+def may_change(request: Request, row: CartRow) -> bool:
     """Whether the caller is the shopper, or the shop front that speaks for them."""
     credential = request.credential
-    return credential is not None and (
-        credential.cart_id is not None or credential.may("carts:write")
-    )
+    if credential is None:
+        return False
+    mine = credential.account_id is not None and credential.account_id == row.customer
+    return mine or credential.cart_id is not None or credential.may("carts:write")
 
 
 def not_found(request: Request) -> problems.CartNotFound:

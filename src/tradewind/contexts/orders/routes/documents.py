@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 from tradewind.contexts.orders import problems, queries
 from tradewind.contexts.orders.commands import IssueCreditNote
 from tradewind.contexts.orders.events import CreditedLine
+from tradewind.contexts.orders.queries import account_of
 from tradewind.contexts.orders.routes.answering import read
 from tradewind.contexts.orders.routes.bodies import (
     Country,
@@ -252,9 +253,12 @@ ROUTES = (
         path="/v1/orders/{order_id}/documents",
         handler=get_documents_of_order,
         summary="List the documents of an order.",
-        permission=OrderHolder("order_id", "orders:read"),
+        permission=OrderHolder("order_id", "orders:read", account_of),
         answers={200: DocumentsPage},
         problems=(problems.OrderNotFound,),
     ),
-    *shown_at("/v1/orders/{order_id}/documents/{number}", OrderHolder("order_id", "orders:read")),
+    *shown_at(
+        "/v1/orders/{order_id}/documents/{number}",
+        OrderHolder("order_id", "orders:read", account_of),
+    ),
 )

@@ -80,6 +80,7 @@ async def post_order(request: Request) -> Answer | Settled:
         channel=body.channel or "web",
         imported=imported,
         customer_group=request.credential.customer_group if request.credential else "",
+        account=None if request.credential is None else request.credential.account_id,
         placed_at=None if body.placed_at is None else body.placed_at.astimezone(UTC),
         idempotency=request.idempotency,
     )

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from tradewind.contexts.orders import problems, queries
+from tradewind.contexts.orders.queries import account_of
 from tradewind.contexts.orders.routes.answering import fill, fill_from, read
 from tradewind.contexts.orders.tables import OrderView
 from tradewind.kernel.answers import Answer
@@ -105,7 +106,7 @@ ROUTES = (
         path="/v1/orders/{order_id}",
         handler=get_order,
         summary="Read an order.",
-        permission=OrderHolder("order_id", "orders:read"),
+        permission=OrderHolder("order_id", "orders:read", account_of),
         answers={200: OrderView},
         problems=(problems.OrderNotFound,),
     ),
@@ -114,7 +115,7 @@ ROUTES = (
         path="/v1/orders/{order_id}/timeline",
         handler=get_timeline,
         summary="Read what happened to an order.",
-        permission=OrderHolder("order_id", "orders:read"),
+        permission=OrderHolder("order_id", "orders:read", account_of),
         answers={200: Timeline},
         problems=(problems.OrderNotFound,),
     ),

@@ -16,6 +16,7 @@ from tradewind.contexts.orders.commands import (
     RequestReturn,
     WantedReturn,
 )
+from tradewind.contexts.orders.queries import account_of
 from tradewind.contexts.orders.routes.answering import (
     Erased,
     applied,
@@ -361,7 +362,7 @@ ROUTES = (
         path="/v1/orders/{order_id}/fulfilments",
         handler=get_fulfilments,
         summary="Read how an order left the house.",
-        permission=OrderHolder("order_id", "orders:read"),
+        permission=OrderHolder("order_id", "orders:read", account_of),
         answers={200: FulfilmentList},
         problems=(problems.OrderNotFound,),
     ),
@@ -370,7 +371,7 @@ ROUTES = (
         path="/v1/orders/{order_id}/returns",
         handler=post_return,
         summary="Give units of an order back.",
-        permission=OrderHolder("order_id", "orders:write"),
+        permission=OrderHolder("order_id", "orders:write", account_of),
         body=ReturnBody,
         answers={201: ReturnView, 202: ReturnView},
         problems=(
@@ -388,7 +389,7 @@ ROUTES = (
         path="/v1/orders/{order_id}/returns",
         handler=get_returns_of_order,
         summary="List the returns of an order.",
-        permission=OrderHolder("order_id", "orders:read"),
+        permission=OrderHolder("order_id", "orders:read", account_of),
         answers={200: ReturnsPage},
         problems=(problems.OrderNotFound,),
     ),

@@ -4,8 +4,10 @@ import copy
 
 from tradewind.contexts.orders import problems
 from tradewind.contexts.orders.commands import CheckOutCart, PlaceOrder, Shopper, WantedLine
+from tradewind.contexts.orders.events import AbandonedLine, CartAbandoned
 from tradewind.contexts.orders.tables import OfferRow
 from tradewind.contexts.orders.tables.carts import CartRow, Standing
+from tradewind.kernel.ids import is_id
 from tradewind.kernel.problems import Problem
 
 LINES_MAX = 1_000
@@ -113,6 +115,11 @@ def give(row: CartRow, shopper: Shopper) -> None:
     row.shipping_country, row.billing_country = shopper.shipping_country, shopper.billing_country
 
 
+def account_of(row: CartRow) -> str | None:
+    """The account that a cart belongs to, if it is anybody's: its id is the word for its owner."""
+    return row.customer if row.customer and is_id(row.customer, "acc") else None
+
+
 def order_of(row: CartRow, command: CheckOutCart) -> PlaceOrder:
     """The cart as the order that it asks for."""
     assert row.person is not None and row.shipping_country is not None
@@ -137,5 +144,21 @@ def order_of(row: CartRow, command: CheckOutCart) -> PlaceOrder:
         placed_at=None,
         customer_group=row.customer_group,
         cart_id=row.cart_id,
+        account=account_of(row),
         hold=row.hold_asked if row.hold_until is not None else 0,
+    )
+
+
+def abandoned(row: CartRow) -> CartAbandoned:
+    """The fact that a cart was left."""
+    lines = zip(row.skus, row.quantities, row.prices_shown, strict=True)
+    return CartAbandoned(
+        sequence=row.announced,
+        cart_id=row.cart_id,
+        currency=row.currency,
+        lines=tuple(AbandonedLine(sku=s, quantity=q, unit_price_e4=p) for s, q, p in lines),
+        customer=row.customer,
+        person=row.person,
+        contact=row.contact,
+        touched_at=row.touched_at,
     )

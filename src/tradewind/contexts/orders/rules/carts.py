@@ -25,8 +25,6 @@ from tradewind.contexts.orders.commands import (
     Show,
 )
 from tradewind.contexts.orders.events import (
-    AbandonedLine,
-    CartAbandoned,
     HoldAsked,
     HoldLine,
     OrderPlaced,
@@ -34,6 +32,7 @@ from tradewind.contexts.orders.events import (
 from tradewind.contexts.orders.rules.cart_rows import (
     LINES_MAX,
     QUANTITY_MAX,
+    abandoned,
     add_line,
     copy_of,
     give,
@@ -206,6 +205,24 @@ class CartDesk:
         if row.person is not None:
             self.ruling.discarded.pop(row.person, None)  # it moved
         return self.shown(row)
+
+    def take_over(self, guest_id: str, cart_id: str | None, account: str) -> str | None:
+        """A guest's cart for whoever signs in: into their cart, or as their cart.
+
+        The id of the cart that is theirs by this; None where nothing changed hands.
+        """
+        guest = self.rows.get(guest_id)
+        if guest is None or guest.customer is not None or refusal(guest, None) is not None:
+            return None
+        row = None if cart_id is None else self.rows.get(cart_id)
+        if row is not None and row.currency == guest.currency and guest.numbers:
+            merged = self.merge(MergeCarts(cart_id=row.cart_id, guest_id=guest_id, versions=None))
+            if not isinstance(merged, Problem):
+                return None
+        before = copy_of(guest)
+        guest.customer = account
+        self.keep(guest, before)
+        return guest_id
 
     def check_out(self, command: CheckOutCart) -> Pending | Problem:
         """The cart as an order, at prices that the shopper was shown."""
@@ -455,21 +472,6 @@ def missing(row: CartRow) -> problems.CartIncomplete | None:
     errors = tuple(FieldError(pointer, "is missing") for pointer, lacks in lacking.items() if lacks)
     return (
         problems.CartIncomplete("Give the cart what it lacks.", errors=errors) if errors else None
-    )
-
-
-def abandoned(row: CartRow) -> CartAbandoned:
-    """The fact that a cart was left."""
-    lines = zip(row.skus, row.quantities, row.prices_shown, strict=True)
-    return CartAbandoned(
-        sequence=row.announced,
-        cart_id=row.cart_id,
-        currency=row.currency,
-        lines=tuple(AbandonedLine(sku=s, quantity=q, unit_price_e4=p) for s, q, p in lines),
-        customer=row.customer,
-        person=row.person,
-        contact=row.contact,
-        touched_at=row.touched_at,
     )
 
 

@@ -84,8 +84,7 @@ def place(
     subtotal = sum(line.total_minor for line in lines)
     fees = sum(fee.amount_minor for fee in command.fees)
     total = subtotal + fees
-    refused = refuse_total(command, total)
-    if refused is not None:
+    if (refused := refuse_total(command, total)) is not None:
         return refused
     placed_at = command.placed_at or now
     return OrderPlaced(
@@ -116,6 +115,7 @@ def place(
         ),
         placed_at=placed_at,
         cart_id=command.cart_id,
+        account=command.account,
         hold=command.hold,
     )
 

@@ -50,6 +50,13 @@ class CartRow(Struct, kw_only=False):
     order_was_held: bool = False
 
 
+class OwnedCart(Struct, frozen=True):
+    """A cart of somebody."""
+
+    customer: str
+    cart_id: str
+
+
 # What of it is the cart's own.
 CART_COLUMNS = CartRow.__struct_fields__[:27]
 # A row as it is read, of carts c and orders o.

@@ -17,9 +17,16 @@ from tradewind.contexts.identity.commands import (
     CreateKey,
     ProvideFirstKey,
     RevokeKey,
+    RotateKey,
 )
-from tradewind.contexts.identity.events import KeyCreated, KeyRevoked
-from tradewind.contexts.identity.problems import InvalidExpiry, KeyNotFound, LastKey, ScopeNotHeld
+from tradewind.contexts.identity.events import KeyCreated, KeyRevoked, KeyRotated
+from tradewind.contexts.identity.problems import (
+    FirstKey,
+    InvalidExpiry,
+    KeyNotFound,
+    LastKey,
+    ScopeNotHeld,
+)
 from tradewind.contexts.identity.tables import KeyRow
 from tradewind.kernel.problems import FieldError
 
@@ -53,6 +60,7 @@ def create(command: CreateKey, now: datetime) -> KeyRow | ScopeNotHeld | Invalid
         revoked_by=None,
         last_used_at=None,
         customer_group=command.customer_group,
+        limits=command.limits,
     )
 
 
@@ -124,4 +132,43 @@ def revoked(row: KeyRow) -> KeyRevoked:
         key_id=row.key_id,
         revoked_at=row.revoked_at,
         revoked_by=row.revoked_by,
+    )
+
+
+def rotate(
+    command: RotateKey, row: KeyRow | None, now: datetime
+) -> KeyRow | KeyNotFound | FirstKey | ScopeNotHeld:
+    """A key with its next secret; as it is, where it was rotated meanwhile."""
+    if row is None or not works(row, now):
+        return KeyNotFound(f"There is no key {command.key_id} in use. GET /v1/keys lists them.")
+    if row.key_id == FIRST_KEY_ID:
+        return FirstKey("Make a key of your own with every scope, and revoke the first one.")
+    if missing := sorted(set(row.scopes) - command.held):
+        return ScopeNotHeld(
+            f"You lack {', '.join(missing)}: its new secret would be yours to see.",
+            missing=missing,
+        )
+    if row.generation != command.generation:
+        return row
+    return replace(
+        row,
+        version=row.version + 1,
+        generation=row.generation + 1,
+        secret_hash=command.secret_hash,
+        former_hash=row.secret_hash,
+        former_until=now + timedelta(seconds=command.overlap_s),
+        rotated_at=now,
+    )
+
+
+def rotated(row: KeyRow, by: str) -> KeyRotated:
+    """The fact that a key has a new secret."""
+    assert row.rotated_at is not None, "it was just rotated"
+    assert row.former_until is not None, "the secret before has an end"
+    return KeyRotated(
+        sequence=row.version,
+        key_id=row.key_id,
+        rotated_at=row.rotated_at,
+        rotated_by=by,
+        former_until=row.former_until,
     )

@@ -3,16 +3,24 @@
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from tradewind.contexts.identity import queries
-from tradewind.contexts.identity.commands import CreateKey, RevokeKey
-from tradewind.contexts.identity.problems import InvalidExpiry, KeyNotFound, LastKey, ScopeNotHeld
+from tradewind.contexts.identity.commands import CreateKey, RevokeKey, RotateKey
+from tradewind.contexts.identity.problems import (
+    FirstKey,
+    InvalidExpiry,
+    KeyNotFound,
+    LastKey,
+    ScopeNotHeld,
+)
 from tradewind.contexts.identity.tables import (
     KeyIssued,
     KeyList,
     KeyPage,
     KeyShown,
     NewKey,
+    Rotation,
     shown,
 )
 from tradewind.kernel.answers import Answer, Settled
@@ -43,6 +51,7 @@ async def post_key(request: Request) -> Answer | Settled:
             scopes=body.scopes,
             expires_at=body.expires_at,
             customer_group=body.customer_group or "",
+            limits=body.limits or "",
             created_by=request.credential.id,
             held=request.credential.scopes,
             idempotency=request.idempotency,
@@ -57,7 +66,7 @@ def issued(outcome: Any, secrets: Secrets) -> Answer | Settled:
     The secret follows from the id in the answer, so a repetition gets the first one's key.
     """
     if isinstance(outcome, Settled):
-        if outcome.status != 201:
+        if outcome.status >= 400:
             return outcome
         made = msgspec.json.decode(outcome.body, type=KeyShown)
         return msgspec.structs.replace(
@@ -68,8 +77,37 @@ def issued(outcome: Any, secrets: Secrets) -> Answer | Settled:
 
 
 def with_secret(made: KeyShown, secrets: Secrets) -> KeyIssued:
-    """A new key with its secret."""
-    return KeyIssued(**msgspec.structs.asdict(made), key=secrets.api_key(made.id))
+    """A key with its newest secret."""
+    generation = 1 if made.generation is UNSET else made.generation
+    return KeyIssued(**msgspec.structs.asdict(made), key=secrets.api_key(made.id, generation))
+
+
+async def post_rotate(request: Request) -> Answer | Settled:
+    """Give a key a new secret. The old one opens beside it for `overlap_s` more.
+
+    Id, scopes and limits stay, so nothing but the secret has to be carried to where it is used.
+    You can rotate only what you could have created. Rotating again ends the secret before.
+    """
+    body: Rotation = request.body
+    assert request.credential is not None
+    key_id = request.params["key_id"]
+    async with request.reading() as snapshot:
+        row = await queries.key(snapshot, key_id)
+    if row is None:
+        raise KeyNotFound(f"There is no key {key_id[:64]!r}. GET /v1/keys lists them.")
+    secret = request.node.secrets.api_key(key_id, row.generation + 1)
+    outcome = await request.submit(
+        RotateKey(
+            key_id=key_id,
+            generation=row.generation,
+            secret_hash=hash_of_key(secret),
+            overlap_s=body.overlap_s,
+            by=request.credential.id,
+            held=request.credential.scopes,
+            idempotency=request.idempotency,
+        )
+    )
+    return issued(outcome, request.node.secrets)
 
 
 async def get_keys(request: Request) -> Answer:
@@ -137,6 +175,18 @@ ROUTES = (
         permission=MANAGE,
         answers={200: KeyShown},
         problems=(KeyNotFound, LastKey),
+        keyed=Keyed.ACCEPTED,
+        tag="keys",
+    ),
+    Route(
+        method="POST",
+        path="/v1/keys/{key_id}/rotate",
+        handler=post_rotate,
+        summary="Give an API key a new secret.",
+        permission=MANAGE,
+        body=Rotation,
+        answers={200: KeyIssued},
+        problems=(KeyNotFound, FirstKey, ScopeNotHeld),
         keyed=Keyed.ACCEPTED,
         tag="keys",
     ),

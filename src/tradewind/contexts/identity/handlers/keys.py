@@ -15,8 +15,9 @@ from tradewind.contexts.identity.commands import (
     ProvideFirstKey,
     RecordUse,
     RevokeKey,
+    RotateKey,
 )
-from tradewind.contexts.identity.tables import KeyRow, shown
+from tradewind.contexts.identity.tables import KEY_COLUMNS, KeyRow, shown
 from tradewind.kernel.answers import Answer
 from tradewind.kernel.messages import Decision, Event
 from tradewind.kernel.problems import Problem
@@ -25,10 +26,7 @@ from tradewind.platform.database.transaction import Transaction
 LOCK = ("identity.api_keys", ("all",))
 
 # api_keys_pkey.
-KEYS = """
-    SELECT key_id, name, scopes, secret_hash, version, created_at, created_by, expires_at,
-           revoked_at, revoked_by, last_used_at, customer_group
-      FROM identity.api_keys WHERE key_id = ANY ($1::text[])"""
+KEYS = f"SELECT {KEY_COLUMNS} FROM identity.api_keys WHERE key_id = ANY ($1::text[])"
 
 
 async def create_keys(tx: Transaction, commands: Sequence[CreateKey]) -> Decision:
@@ -58,13 +56,13 @@ async def create_keys(tx: Transaction, commands: Sequence[CreateKey]) -> Decisio
 INSERT = """
     INSERT INTO identity.api_keys
            (key_id, name, scopes, secret_hash, version, created_at, created_by, expires_at,
-            customer_group)
+            customer_group, limits)
     SELECT n.key_id, n.name, string_to_array(n.scopes, ' '), n.secret_hash, n.version,
-           n.created_at, n.created_by, n.expires_at, n.customer_group
+           n.created_at, n.created_by, n.expires_at, n.customer_group, n.limits
       FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bigint[], $6::timestamptz[],
-                  $7::text[], $8::timestamptz[], $9::text[])
+                  $7::text[], $8::timestamptz[], $9::text[], $10::text[])
         AS n (key_id, name, scopes, secret_hash, version, created_at, created_by, expires_at,
-              customer_group)"""
+              customer_group, limits)"""
 
 
 def insert(tx: Transaction, rows: Sequence[KeyRow]) -> None:
@@ -81,14 +79,14 @@ def insert(tx: Transaction, rows: Sequence[KeyRow]) -> None:
             [row.created_by for row in rows],
             [row.expires_at for row in rows],
             [row.customer_group for row in rows],
+            [row.limits for row in rows],
             expect=len(rows),
         )
 
 
 # No index: there are a few dozen keys, and a revocation a month.
-THAT_MANAGE_KEYS = """
-    SELECT key_id, name, scopes, secret_hash, version, created_at, created_by, expires_at,
-           revoked_at, revoked_by, last_used_at, customer_group
+THAT_MANAGE_KEYS = f"""
+    SELECT {KEY_COLUMNS}
       FROM identity.api_keys WHERE $1 = ANY (scopes) AND revoked_at IS NULL"""
 
 # api_keys_pkey.
@@ -135,6 +133,51 @@ async def revoke_keys(tx: Transaction, commands: Sequence[RevokeKey]) -> Decisio
 
 
 # api_keys_pkey.
+ROTATE = """
+    UPDATE identity.api_keys k
+       SET version = n.version, generation = n.generation, secret_hash = n.secret_hash,
+           former_hash = n.former_hash, former_until = n.former_until, rotated_at = n.rotated_at
+      FROM unnest($1::text[], $2::bigint[], $3::int[], $4::bytea[], $5::bytea[],
+                  $6::timestamptz[], $7::timestamptz[])
+        AS n (key_id, version, generation, secret_hash, former_hash, former_until, rotated_at)
+     WHERE k.key_id = n.key_id AND k.revoked_at IS NULL"""
+
+
+async def rotate_keys(tx: Transaction, commands: Sequence[RotateKey]) -> Decision:
+    """Give keys new secrets. Safe to repeat: on what it was asked about, it is done once."""
+    await tx.lock(*LOCK)
+    before = {
+        row.key_id: row for row in await tx.fetch(KEYS, [c.key_id for c in commands], into=KeyRow)
+    }
+    rows = dict(before)
+    outcomes: list[Any] = []
+    events: list[Event] = []
+    for command in commands:
+        row = rules.rotate(command, rows.get(command.key_id), tx.now)
+        if isinstance(row, Problem):
+            outcomes.append(row)
+            continue
+        if row is not rows[row.key_id]:
+            rows[row.key_id] = row
+            events.append(rules.rotated(row, command.by))
+        outcomes.append(Answer(body=shown(row)))
+    changed = [row for key, row in rows.items() if row is not before[key]]
+    if changed:
+        tx.write(
+            ROTATE,
+            [row.key_id for row in changed],
+            [row.version for row in changed],
+            [row.generation for row in changed],
+            [row.secret_hash for row in changed],
+            [row.former_hash for row in changed],
+            [row.former_until for row in changed],
+            [row.rotated_at for row in changed],
+            expect=len(changed),
+        )
+    return Decision(events=events, outcomes=outcomes)
+
+
+# api_keys_pkey.
 RENEW = """
     UPDATE identity.api_keys SET secret_hash = $2, scopes = $3::text[]
      WHERE key_id = $1 AND revoked_at IS NULL"""
@@ -164,13 +207,25 @@ RECORD_USE = """
       FROM (SELECT key_id, used_at FROM unnest($1::text[], $2::timestamptz[]) AS u (key_id, used_at)
              ORDER BY key_id) AS n
      WHERE k.key_id = n.key_id AND (k.last_used_at IS NULL OR k.last_used_at < n.used_at)"""
+# sessions_pkey, in its order.
+SESSIONS_USED = """
+    UPDATE identity.sessions s SET last_used_at = n.used_at
+      FROM (SELECT session_id, used_at
+              FROM unnest($1::text[], $2::timestamptz[]) AS u (session_id, used_at)
+             ORDER BY session_id) AS n
+     WHERE s.session_id = n.session_id AND (s.last_used_at IS NULL OR s.last_used_at < n.used_at)"""
 
 
 async def record_use(tx: Transaction, commands: Sequence[RecordUse]) -> Decision:
-    """Remember when keys were last used; the latest time wins. Safe to repeat."""
+    """Remember when keys and sessions were last used; the latest wins. Safe to repeat."""
     used_at: dict[str, datetime] = {}
     for command in commands:
         for key_id, at in command.used_at.items():
             used_at[key_id] = max(at, used_at.get(key_id, at))
-    tx.write(RECORD_USE, list(used_at), list(used_at.values()))
+    keys = {key: at for key, at in used_at.items() if key.startswith("key_")}
+    sessions = {key: at for key, at in used_at.items() if key.startswith("ses_")}
+    if keys:
+        tx.write(RECORD_USE, list(keys), list(keys.values()))
+    if sessions:
+        tx.write(SESSIONS_USED, list(sessions), list(sessions.values()))
     return Decision(outcomes=[None] * len(commands))

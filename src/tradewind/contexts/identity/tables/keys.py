@@ -1,12 +1,15 @@
-"""Rows of identity's table and shapes of its answers, field by field."""
+"""The row of an API key, and the shapes in which it is asked for and shown."""
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from tradewind.contexts.identity.commands import SCOPES, Scope
+
+# Classes of limits that a key may be put into; platform/gateway/limits.py has their figures.
+KeyLimits = Literal["partner", "batch"]
 
 
 class KeyRow(Struct, frozen=True):
@@ -24,6 +27,14 @@ class KeyRow(Struct, frozen=True):
     revoked_by: str | None
     last_used_at: datetime | None
     customer_group: str = ""
+    generation: int = 1
+    former_hash: bytes | None = None
+    former_until: datetime | None = None
+    rotated_at: datetime | None = None
+    limits: str = ""
+
+
+KEY_COLUMNS = ", ".join(KeyRow.__struct_fields__)
 
 
 class KeyId(Struct, frozen=True):
@@ -40,6 +51,14 @@ class NewKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     expires_at: Annotated[datetime, Meta(tz=True)] | None = None
     # Whose prices its holder is shown and pays.
     customer_group: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9-]{0,39}$")] | None = None
+    # Which limits count for its holder, where those of every key do not fit.
+    limits: KeyLimits | None = None
+
+
+class Rotation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long the old secret opens beside the new one: a day, unless it says otherwise."""
+
+    overlap_s: Annotated[int, Meta(ge=0, le=30 * 86_400)] = 86_400
 
 
 class KeyShown(Struct, frozen=True, kw_only=True):
@@ -54,6 +73,9 @@ class KeyShown(Struct, frozen=True, kw_only=True):
     last_used_at: datetime | None
     revoked_at: datetime | None
     customer_group: str | UnsetType = UNSET
+    limits: str | UnsetType = UNSET
+    generation: int | UnsetType = UNSET
+    former_until: datetime | UnsetType = UNSET
 
 
 class KeyIssued(KeyShown, frozen=True, kw_only=True):
@@ -88,4 +110,7 @@ def shown(row: KeyRow) -> KeyShown:
         last_used_at=row.last_used_at,
         revoked_at=row.revoked_at,
         customer_group=row.customer_group or UNSET,
+        limits=row.limits or UNSET,
+        generation=UNSET if row.generation == 1 else row.generation,
+        former_until=UNSET if row.former_until is None else row.former_until,
     )
