@@ -73,7 +73,11 @@ class Reader:
 
     def __init__(self, address: tuple[str, int], targets: list[bytes], state: str) -> None:
         host = f"{address[0]}:{address[1]}".encode()
-        self.requests = [b"GET %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (path, host) for path in targets]
+        self.requests = []
+        for target in targets:
+            path, _, header = target.partition(b"\t")
+            lines = [b"GET %b HTTP/1.1" % path, b"Host: %b" % host, *filter(None, [header])]
+            self.requests.append(b"\r\n".join(lines) + b"\r\n\r\n")
         self.address = address
         self.state = state
         self.odd = self.lost = 0
@@ -187,7 +191,9 @@ def main() -> None:
     parser.add_argument("--begin", type=float, required=True, help="monotonic seconds")
     parser.add_argument("--end", type=float, required=True)
     parser.add_argument("--state", choices=("version", "body", "none"), default="none")
-    parser.add_argument("--targets", type=Path, required=True, help="what to ask for, a line each")
+    parser.add_argument(
+        "--targets", type=Path, required=True, help="paths, a line each, and a header behind a tab"
+    )
     parser.add_argument(
         "--order", type=Path, required=True, help="numbers of targets, 4 bytes each"
     )

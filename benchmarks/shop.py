@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -140,7 +140,9 @@ def product(number: int) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def running(home: Path, *, workers: int, products: bool = True) -> AsyncIterator[Shop]:
+async def running(
+    home: Path, *, workers: int, products: bool = True, settings: Mapping[str, str] | None = None
+) -> AsyncIterator[Shop]:
     """A platform, unless told otherwise with products on the shelf, until the block ends."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
@@ -152,6 +154,7 @@ async def running(home: Path, *, workers: int, products: bool = True) -> AsyncIt
         "TRADEWIND_WORKERS": str(workers),
         "TRADEWIND_SAMPLE": "0",
         "TRADEWIND_LIMITS": "off",
+        **(settings or {}),
     }
     home.mkdir(parents=True, exist_ok=True)
     with (home / "up.log").open("wb") as output:

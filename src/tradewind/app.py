@@ -19,7 +19,7 @@ from tradewind import __version__
 from tradewind.contexts.catalog.commands import BeginImport, FinishImport, ImportChunk
 from tradewind.contexts.identity import context as identity
 from tradewind.kernel.messages import Event
-from tradewind.platform import bus, vault
+from tradewind.platform import bus, gateway, vault
 from tradewind.platform.bus import rebuild as rebuilding
 from tradewind.platform.bus.delivery import Workplace
 from tradewind.platform.bus.rebuild import Projected
@@ -34,6 +34,7 @@ from tradewind.platform.gateway import events, letters
 from tradewind.platform.gateway.asgi import Application
 from tradewind.platform.gateway.assembly import build_app
 from tradewind.platform.gateway.limits import Limits
+from tradewind.platform.gateway.quotas import Quotas
 from tradewind.platform.gateway.routing import Route
 from tradewind.platform.node import CommandPlan, ConsumerPlan, Node, Plan, SweepPlan
 from tradewind.platform.security.files import write_private_file
@@ -69,6 +70,7 @@ def schema_sources(contexts: Sequence[Context]) -> list[SchemaSource]:
     return [
         SchemaSource("bus", folder_of(bus), is_context=False),
         SchemaSource("vault", folder_of(vault), is_context=False),
+        SchemaSource("gateway", folder_of(gateway), is_context=False),
         *(SchemaSource(context.name, context.migrations) for context in contexts),
     ]
 
@@ -205,6 +207,12 @@ def create(settings: Settings) -> Application:
     issuer = identity.issuer(node)
     authenticator = identity.authenticator(node, issuer)
     remembered = memories(contexts, node)
+    limits = quotas = None
+    if settings.limits:
+        limits = Limits(
+            secrets.purpose_key("rate limits"), time.time, path=settings.home / "limits.table"
+        )
+        quotas = Quotas(node.pool)
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
@@ -216,20 +224,18 @@ def create(settings: Settings) -> Application:
             warming.cancel()
             await asyncio.gather(warming, return_exceptions=True)
             await authenticator.close()
+            if quotas is not None:
+                await quotas.close()
             for memory in remembered.values():
                 await memory.close()
             await node.stop()
 
-    limits = None
-    if settings.limits:
-        limits = Limits(
-            secrets.purpose_key("rate limits"), time.time, path=settings.home / "limits.table"
-        )
     return build_app(
         routes(contexts),
         node,
         authenticate=authenticator.authenticate,
         limits=limits,
+        quotas=quotas,
         version=__version__,
         unready=node.unready,
         lifespan=lifespan,

@@ -1,12 +1,12 @@
-"""Published naughty strings in every text field, JSON documents as every body.
+"""Naughty strings in every text field, JSON documents as every body, addresses and people.
 
-Needs TRADEWIND_DATA. What is stored comes back unchanged, everything else is refused with a 4xx;
-nobody meets a bug.
+Each test runs with a small corpus of ours, and with the published one where TRADEWIND_DATA is. What
+is stored comes back unchanged, everything else is refused with a 4xx; nobody meets a bug.
 """
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -24,6 +24,7 @@ from tests.flows.hostile import (
     body_of,
     body_routes,
     check_harmless,
+    corpus,
     data_set,
     documents,
     naughty,
@@ -36,6 +37,15 @@ from tests.flows.hostile import (
 from tradewind.kernel.ids import new_id
 from tradewind.platform.gateway.trace import REQUEST_ID
 from tradewind.testing.database import TestServer
+
+
+@pytest.fixture(autouse=True, params=["own", "published"])
+def which(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Ours always, the others where they are; then the tests that need them are skipped by name."""
+    token = corpus.set(request.param)
+    yield
+    corpus.reset(token)
+
 
 # Every field meets every fourth string, each string every fourth field; the fields that keep free
 # text meet all of them in the tests about what comes back.
@@ -60,6 +70,11 @@ def dealt(places: list[Any]) -> list[tuple[Any, str]]:
         for t, text in enumerate(texts)
         if (p + t) % SHARE == 0
     ]
+
+
+def quoted(text: str) -> str:
+    """A text as it stands in a path, half surrogate pairs too."""
+    return quote(text.encode("utf-8", "surrogatepass"), safe="")
 
 
 async def test_in_every_text_field_of_every_body(shop: WatchedShop) -> None:
@@ -118,7 +133,7 @@ async def test_an_order_gives_back_what_it_was_told(shop: WatchedShop) -> None:
         return True
 
     taken = await all_of(list(enumerate(naughty())), one)
-    assert taken.count(True) > 0.8 * len(taken)
+    assert taken.count(True) > 0.7 * len(taken)
 
 
 async def test_a_product_gives_back_what_it_was_told(shop: WatchedShop) -> None:
@@ -126,11 +141,17 @@ async def test_a_product_gives_back_what_it_was_told(shop: WatchedShop) -> None:
 
     async def one(case: tuple[int, str]) -> bool:
         number, text = case
-        path = f"/v1/products/{quote(f'{number} {text}'[:90], safe='')}"
+        path = f"/v1/products/{quoted(f'{number} {text}'[:90])}"
         body: dict[str, Any] = {
             "title": text[:300] or "x",
             "description": text,
-            "variants": [{"sku": f"naughty-{number}", "title": text[:300] or "x", "price": PRICE}],
+            "variants": [
+                {
+                    "sku": f"naughty-{corpus.get()}-{number}",
+                    "title": text[:300] or "x",
+                    "price": PRICE,
+                }
+            ],
             "attributes": {text[:100] or "x": text[:1_000]},
         }
         reply = check_harmless(await shop.admin("PUT", path, body), text)
@@ -145,7 +166,7 @@ async def test_a_product_gives_back_what_it_was_told(shop: WatchedShop) -> None:
         return True
 
     taken = await all_of(list(enumerate(naughty())), one)
-    assert taken.count(True) > 0.8 * len(taken)
+    assert taken.count(True) > 0.7 * len(taken)
 
 
 async def test_an_import_rejects_the_bad_lines_alone(shop: WatchedShop) -> None:
@@ -191,7 +212,7 @@ async def test_in_every_parameter(shop: WatchedShop, kind: str) -> None:
 
     async def one(case: Any) -> int:
         (route, name), text = case
-        value = quote(text.encode("utf-8", "surrogatepass"), safe="")
+        value = quoted(text)
         path = address_of(route)
         if kind == "path":
             path = address_of(route, **{name: value or "%20"})
@@ -289,6 +310,94 @@ async def test_published_attacks(shop: WatchedShop) -> None:
             assert answer == b"" or answer[:10] in (b"HTTP/1.1 2", b"HTTP/1.1 4"), (line, answer)
 
     await all_of(data_set("waf_requests"), one)
+
+
+LONGEST = {"line1": 100, "line2": 100, "city": 100, "region": 100, "postal_code": 20}
+
+
+async def test_addresses_of_the_whole_world(shop: WatchedShop) -> None:
+    """Taken and given back as they are, or refused by name: every country, every script."""
+
+    async def one(case: tuple[int, dict[str, Any]]) -> bool:
+        number, told = case
+        parts = told["components"]
+        roads = [parts.get(name, "") for name in ("house_number", "road", "house", "suburb")]
+        found = {
+            "name": str(parts.get("building") or parts.get("attention") or "Ada Lovelace"),
+            "line1": " ".join(str(road) for road in roads if road) or "-",
+            "line2": str(parts.get("neighbourhood") or ""),
+            "city": str(parts.get("city") or parts.get("town") or parts.get("village") or "-"),
+            "region": str(parts.get("state") or ""),
+            "postal_code": str(parts.get("postcode") or ""),
+            "country": str(parts.get("country_code", "gb")).upper(),
+        }
+        address = {name: text[: LONGEST.get(name, 100)] for name, text in found.items() if text}
+        body = {**ORDER, "email": f"place-{number}@example.com", "shipping_address": address}
+        reply = check_harmless(await say(shop, ORDERS, body), told)
+        if reply.status != 202:
+            assert reply.status == 422 and reply.json["errors"], (told, reply.raw)
+            return False
+        shown = (await shop.read_order(reply.json["id"]))["shipping_address"]
+        assert {name: shown[name] for name in address} == address
+        return True
+
+    taken = await all_of(list(enumerate(data_set("addresses"))), one)
+    assert taken.count(True) > 0.7 * len(taken)
+
+
+async def test_telephone_numbers_as_people_write_them(shop: WatchedShop) -> None:
+    """No way to write one is taken apart or put right: it comes back as it was told."""
+    numbers = [text for case in data_set("phone_numbers") for text in case["inputs"]]
+    many = [" / ".join(numbers[start : start + 1])[:40] for start in range(0, len(numbers), 8)]
+
+    async def one(case: tuple[int, str]) -> bool:
+        number, text = case
+        address = {**ADDRESS, "phone": text}
+        body = {**ORDER, "email": f"phone-{number}@example.com", "shipping_address": address}
+        reply = check_harmless(await say(shop, ORDERS, body), text)
+        if reply.status != 202:
+            assert reply.status == 422, (text, reply.raw)
+            return False
+        shown = await shop.read_order(reply.json["id"])
+        assert shown["shipping_address"]["phone"] == text
+        return True
+
+    taken = await all_of(list(enumerate(many)), one)
+    assert taken.count(True) > 0.7 * len(taken)
+
+
+async def test_personal_data_where_none_belongs(shop: WatchedShop) -> None:
+    """In a search, a path, a reason: answered, and the log has no error to tell of it."""
+
+    async def one(case: dict[str, Any]) -> None:
+        text = case["text"][:200]
+        told = quote(text, safe="")
+        check_harmless(await shop.request("GET", f"/v1/search?q={told}"), text)
+        check_harmless(await shop.request("GET", f"/v1/products/sku:{told}"), text)
+        check_harmless(await shop.admin("GET", f"/v1/orders?email={told}"), text)
+
+    await all_of(data_set("pii_texts")[:200], one)
+
+
+async def test_tokens_that_were_made_to_deceive(shop: WatchedShop) -> None:
+    """None of them is anybody, whatever its own keys say: 401, on an open route, too."""
+    told = [
+        test[name]
+        for group in data_set("crypto_vectors")
+        for test in group["tests"]
+        for name in ("jws", "jwe", "jwt")
+        if isinstance(test.get(name), str)
+    ]
+    assert told
+
+    async def one(bearer: str) -> None:
+        # Some are JSON, or hold what no header may: a client sends what a header can carry.
+        plain = bearer.encode("ascii", "ignore").decode().replace("\r", "").replace("\n", "")
+        for path in ("/v1/products?limit=1", "/v1/orders"):
+            reply = check_harmless(await shop.request("GET", path, bearer=plain), bearer)
+            assert reply.status in (401, 431), (bearer, reply.raw)
+
+    await all_of(told, one)
 
 
 async def test_the_shop_is_unharmed(shop: WatchedShop) -> None:

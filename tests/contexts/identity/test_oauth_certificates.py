@@ -17,6 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from tests.contexts.identity.programs import claims_of, post, program
 from tradewind.platform.gateway.certificates import Certificates
+from tradewind.platform.gateway.proxies import Proxies
 from tradewind.testing.database import TestServer
 from tradewind.testing.shop import Shop, SimulatorProcess
 
@@ -115,7 +116,7 @@ async def test_the_header_is_nothing_unless_it_is_set_up(shop: Shop) -> None:
 
 
 def test_a_header_counts_only_from_a_trusted_proxy_and_once() -> None:
-    reader = Certificates("Client-Cert", ("10.0.0.0/8", "::1"))
+    reader = Certificates("Client-Cert", Proxies(("10.0.0.0/8", "::1"), "forwarded").trusts)
     value = in_colons(MINE)["Client-Cert"].encode()
     for client, found in (
         ("10.1.2.3", thumbprint(MINE)),

@@ -81,7 +81,7 @@ def test_times_of_another_boot_lock_nobody_out(clock: Time, tmp_path: Path) -> N
     clock.now = 5.0
     assert allowed(buckets, 20) == 10
     with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as table:
-        table[limits.SLOTS * 8 :] = struct.pack("<d", float("nan")) * limits.SLOTS
+        table[limits.SLOTS * 8 : limits.SLOTS * 16] = struct.pack("<d", float("nan")) * limits.SLOTS
     assert allowed(buckets, 20) == 10
 
 

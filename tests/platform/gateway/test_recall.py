@@ -5,10 +5,12 @@ from typing import Any
 
 from tradewind.kernel.answers import Answer
 from tradewind.platform.cache.memory import Depends, Memory, Seen
+from tradewind.platform.gateway.admission import Admission
 from tradewind.platform.gateway.endpoint import Endpoint, Response
 from tradewind.platform.gateway.limits import Class, Limits, Policy
 from tradewind.platform.gateway.recall import Recall, Remembered
 from tradewind.platform.gateway.routing import Anyone, Route, Scope
+from tradewind.platform.settings import Settings
 
 TARGET = b"/v1/things/1"
 CLIENT = ("192.0.2.1", 5)
@@ -43,7 +45,7 @@ async def remembering(*, cors: bool = False, limits: Limits | None = None) -> Re
     response = Response(200, [(b"content-type", b"application/json"), (b"etag", b'"1"')], b"{}")
     kept = Remembered(endpoint(), response)
     assert memory.keep(TARGET, kept, kept.size, Depends(), mark=memory.mark())
-    return Recall({"things": memory}, limits, cors=cors)
+    return Recall({"things": memory}, Admission(Settings(), limits), cors=cors)
 
 
 async def test_an_anonymous_caller_is_counted_and_stopped() -> None:

@@ -13,12 +13,19 @@ import pytest
 from msgspec import structs
 
 from tests.platform.gateway.gateway_shop import KEY, application, order
+from tradewind.platform.gateway.limits import Limits
 from tradewind.platform.gateway.protocol import GuardedProtocol
 from tradewind.platform.gateway.server import Server
 from tradewind.platform.settings import Settings
 
 SETTINGS = structs.replace(
-    Settings(), port=0, header_bytes_max=2_048, body_timeout_s=0.4, drain_timeout_s=3
+    Settings(),
+    port=0,
+    header_bytes_max=2_048,
+    head_timeout_s=0.4,
+    body_timeout_s=0.4,
+    answer_timeout_s=0.4,
+    drain_timeout_s=3,
 )
 
 
@@ -47,8 +54,10 @@ class Running:
 
 
 @asynccontextmanager
-async def running(settings: Settings = SETTINGS) -> AsyncIterator[Running]:
-    app = application(settings)
+async def running(
+    settings: Settings = SETTINGS, limits: Limits | None = None
+) -> AsyncIterator[Running]:
+    app = application(settings, limits=limits)
     server = Server(app, settings)
     task = asyncio.create_task(server._serve())
     while not server.started:
@@ -58,11 +67,6 @@ async def running(settings: Settings = SETTINGS) -> AsyncIterator[Running]:
     finally:
         server.should_exit = True
         await task
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(GuardedProtocol, "head_timeout_s", 0.4)
 
 
 def status_of(raw: bytes) -> int:
@@ -163,6 +167,63 @@ async def test_slow_heads_end() -> None:
         assert status_of(await at.say(GET)) == 408
         assert status_of(await at.say(GET[:10], GET[10:20], GET[20:30], pause_s=0.12)) == 408
         assert time.monotonic() - began < 5
+
+
+async def test_who_takes_nothing_of_an_answer_is_hung_up_on() -> None:
+    """A client that asks for much and reads none of it does not hold it for ever."""
+    async with running() as at:
+        _, writer = await asyncio.open_connection("127.0.0.1", at.port, limit=1)
+        writer.write(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 2_000)
+        protocols = at.server.server_state.connections
+        await asyncio.sleep(0.1)
+        assert protocols
+        until = time.monotonic() + 10
+        while protocols:
+            assert time.monotonic() < until, "it is still held"
+            await asyncio.sleep(0.05)
+        writer.close()
+        assert status_of(await at.say(GET + b"\r\n")) == 200
+
+
+async def test_a_stream_that_only_drips_ends() -> None:
+    """Each piece comes in time, and all together would hold the import for a week."""
+    async with running() as at:
+        head = (
+            b"POST /v1/imports HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer clerk\r\n"
+            b"Content-Type: application/x-ndjson\r\nContent-Length: 100000\r\n\r\n"
+        )
+        reader, writer = await asyncio.open_connection("127.0.0.1", at.port)
+        writer.write(head)
+        answer = asyncio.create_task(reader.readuntil(b"\r\n\r\n"))
+        until = time.monotonic() + 10
+        while not answer.done():
+            assert time.monotonic() < until, "it still takes what drips in"
+            writer.write(b"x")
+            await asyncio.sleep(0.1)
+        assert status_of(answer.result()) == 408
+        writer.close()
+
+
+async def test_so_many_connections_of_one_client() -> None:
+    """The next one hears why it is none; what ends makes room. Not counted without limits."""
+    settings = structs.replace(SETTINGS, connections_per_client_max=3, head_timeout_s=5)
+    limits = Limits(b"s" * 32, time.time)
+    async with running(settings, limits) as at:
+        held = [await asyncio.open_connection("127.0.0.1", at.port) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        refused = await at.say()
+        assert status_of(refused) == 429
+        assert b"too_many_at_once" in refused and b"retry-after: 1" in refused
+        held.pop()[1].close()
+        await asyncio.sleep(0.1)
+        assert status_of(await at.say(GET + b"\r\n")) == 200
+        for _, writer in held:
+            writer.close()
+    async with running(structs.replace(settings, trusted_proxies=("127.0.0.0/8",)), limits) as at:
+        held = [await asyncio.open_connection("127.0.0.1", at.port) for _ in range(6)]
+        assert status_of(await at.say(GET + b"\r\n")) == 200
+        for _, writer in held:
+            writer.close()
 
 
 async def test_slow_bodies_end_and_the_connection_is_not_left_in_the_middle() -> None:

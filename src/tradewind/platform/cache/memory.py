@@ -190,9 +190,12 @@ class Memory:
         if trail in self._trails:
             self._trails.remove(trail)
 
+    def missed(self) -> None:
+        """Count an answer that had to be made, though it might have been here."""
+        self._misses.inc()
+
     def mark(self) -> int:
         """Where memory stands before something is read; to be handed to `keep` with it."""
-        self._misses.inc()
         return self._looks if self._place is not None else -1
 
     def keep(self, key: Hashable, value: Any, size: int, depends: Depends, *, mark: int) -> bool:

@@ -19,6 +19,7 @@ from tradewind.kernel.problems import Problem
 from tradewind.platform.bus.delivery import PASSING
 from tradewind.platform.cache.memory import Memory
 from tradewind.platform.gateway import trace
+from tradewind.platform.gateway.admission import Admission
 from tradewind.platform.gateway.certificates import Certificates
 from tradewind.platform.gateway.cors import Cors
 from tradewind.platform.gateway.endpoint import (
@@ -31,7 +32,7 @@ from tradewind.platform.gateway.endpoint import (
     render_refusal,
 )
 from tradewind.platform.gateway.idempotency import Fingerprints, read_key
-from tradewind.platform.gateway.limits import Limits, Verdict
+from tradewind.platform.gateway.limits import Limits
 from tradewind.platform.gateway.parameters import no_query
 from tradewind.platform.gateway.paths import Paths
 from tradewind.platform.gateway.problems import (
@@ -44,11 +45,11 @@ from tradewind.platform.gateway.problems import (
     NotFound,
     RequestTimeout,
     Stopping,
-    TooManyRequests,
     Unauthenticated,
 )
-from tradewind.platform.gateway.protocol import IN_ONE
-from tradewind.platform.gateway.recall import Recall, Remembered, limit_headers, target_of
+from tradewind.platform.gateway.protocol import IN_ONE, AtOnce
+from tradewind.platform.gateway.quotas import Quotas
+from tradewind.platform.gateway.recall import Recall, Remembered, target_of
 from tradewind.platform.gateway.receiving import (
     DISCARDED_BYTES_MAX,
     ClientGone,
@@ -101,24 +102,25 @@ class Application:
         lifespan: Callable[[], AbstractAsyncContextManager[None]] | None,
         memories: Mapping[str, Memory] | None = None,
         issuer: Issuer | None = None,
+        quotas: Quotas | None = None,
     ) -> None:
         self.endpoints = endpoints
         self.node = node
         self.draining = False
         self.running = 0
         self._authenticate = authenticate
-        self._limits = limits
+        self.admission = Admission(node.settings, limits, quotas)
         self._issuer = issuer
         self._certificates = Certificates(
-            node.settings.client_certificate_header, node.settings.trusted_proxies
+            node.settings.client_certificate_header, self.admission.proxies.trusts
         )
         self._lifespan = lifespan
         self._fingerprints = Fingerprints(node.secrets)
         self._deadlines = Deadlines(node.settings.body_timeout_s)
         self._cors = Cors(node.settings.cors_origins)
         self.memories = memories or {}
-        self._recall = Recall(self.memories, limits, cors=bool(self._cors.origins))
-        self.at_once = self._recall.at_once
+        self._recall = Recall(self.memories, self.admission, cors=bool(self._cors.origins))
+        self.at_once: AtOnce = self._recall.at_once
         methods = sorted({endpoint.route.method for endpoint in endpoints})
         self._tables = {
             method: Paths([(e.route.path, e) for e in endpoints if e.route.method == method])
@@ -266,6 +268,7 @@ class Application:
         if self.node.disk.low and endpoint.route.method != "GET":
             raise DiskIsFull
         headers, begun = head
+        peer = scope.get("client")
         request = Request(
             endpoint.route,
             endpoint.context,
@@ -273,19 +276,37 @@ class Application:
             begun,
             fingerprints=self._fingerprints,
             headers=headers,
-            client=scope["client"][0] if scope.get("client") else "",
+            client=self.admission.address_of(peer, headers),
+            admission=self.admission,
         )
         request.params = params
         request.memory = self._recall.memories.get(endpoint.context)
         request.issuer = self._issuer
-        request.certificate = self._certificates.thumbprint(headers, request.client)
+        request.certificate = self._certificates.thumbprint(headers, peer[0] if peer else "")
         authorization = headers.get(b"authorization")
         if authorization is not None and not endpoint.own_credentials:
             request.credential = await self._identify(authorization, request)
         elif not endpoint.open:
             endpoint.permit(None, None)
-        if self._limits is not None:
-            self._limit(endpoint.route.limit, request, extra)
+        self.admission.count(endpoint.route.limit, request, extra)
+        if request.credential is not None and self.admission.has_quota(request.credential):
+            await self.admission.count_day(request.credential, extra)
+        caller = self.admission.begin(request)
+        try:
+            return await self._admitted(endpoint, request, scope, receive, extra)
+        finally:
+            self.admission.end(caller)
+
+    async def _admitted(
+        self,
+        endpoint: Endpoint,
+        request: Request,
+        scope: Scope,
+        receive: Receive,
+        extra: list[Header],
+    ) -> Response:
+        """The rest, for who is within the limits."""
+        headers, params = request.raw_headers, request.params
         parameter = endpoint.held_parameter
         resource = params[parameter] if parameter else None
         owner = endpoint.permit(request.credential, resource)
@@ -323,13 +344,14 @@ class Application:
             remembered: Remembered | None = memory.find(target)
             if remembered is not None:
                 return remembered.response(headers)
+            memory.missed()
         mark = memory.mark() if memory is not None else 0
         answer: Answer | Settled = await endpoint.route.handler(request)
         response = endpoint.render(answer)
-        if request.depends is None or response.status != 200:
+        if not endpoint.shared or response.status != 200 or response.pieces is not None:
             return response
-        fresh = Remembered(endpoint, response)
-        if memory is not None:
+        fresh = Remembered(endpoint, response, request.depends)
+        if memory is not None and request.depends is not None:
             memory.keep(target, fresh, fresh.size, request.depends, mark=mark)
         return fresh.response(headers)
 
@@ -372,24 +394,8 @@ class Application:
             credential = await self._authenticate(token.strip().decode("latin-1"))
         if credential is not None and credential.certificate in (None, request.certificate):
             return credential
-        if self._limits is not None:
-            verdict = self._limits.take("refused", request.client, keyed=False)
-            if not verdict.allowed:
-                raise over(verdict)
+        self.admission.refused(request.client)
         raise Unauthenticated("This credential is not known, or not valid any more.", wrong=True)
-
-    def _limit(self, name: str, request: Request, extra: list[Header]) -> None:
-        """Count the request, tell the caller where he stands, and stop him where he is over."""
-        assert self._limits is not None
-        credential = request.credential
-        if credential is None or credential.cart_id is not None:
-            # A cart costs its holder nothing: many of them must not be many budgets.
-            verdict = self._limits.take(name, request.client, keyed=False)
-        else:
-            verdict = self._limits.take(name, credential.id, keyed=True)
-        extra += limit_headers(name, verdict)
-        if not verdict.allowed:
-            raise over(verdict)
 
     def _elsewhere(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Response:
         """What is no route of the API: pages, preflights, wrong methods, and nothing."""
@@ -430,16 +436,6 @@ def failed(error: Exception, method: str, endpoint: Endpoint | None, trace_id: s
     )
     problem = InternalError("This is our fault, not yours. Name the trace_id when you report it.")
     return render_refusal(problem, trace_id)
-
-
-def over(verdict: Verdict) -> TooManyRequests:
-    """The refusal of a caller who is over a limit."""
-    policy = verdict.policy
-    return TooManyRequests(
-        f"At most {policy.quota} requests in {policy.window_s} s. "
-        f"Come back in {verdict.reset_s} s.",
-        headers={"retry-after": str(verdict.reset_s)},
-    )
 
 
 def joined(heads: Sequence[Header]) -> dict[bytes, bytes]:

@@ -19,6 +19,7 @@ from tradewind.platform.gateway.health import Unready
 from tradewind.platform.gateway.limits import Limits
 from tradewind.platform.gateway.openapi import openapi_document, problem_example
 from tradewind.platform.gateway.problems import GATEWAY_PROBLEMS, NotFound
+from tradewind.platform.gateway.quotas import Quotas
 from tradewind.platform.gateway.routing import Route
 from tradewind.platform.security.issuing import Issuer
 
@@ -43,6 +44,7 @@ def build_app(
     *,
     authenticate: Authenticate,
     limits: Limits | None,
+    quotas: Quotas | None = None,
     version: str,
     unready: Unready = tuple,
     lifespan: Callable[[], AbstractAsyncContextManager[None]] | None = None,
@@ -51,9 +53,10 @@ def build_app(
 ) -> Application:
     """The ASGI application that serves the routes of all contexts, by the name of the context.
 
-    `limits` is None where nothing is limited; `unready` gives the reasons why orders cannot be
-    taken. `lifespan`, if given, surrounds the life of the server: the node starts before the first
-    request and stops after the last. `memories` keep answers, by context; `issuer` makes tokens.
+    `limits` and `quotas` are None where nothing is limited; `unready` gives the reasons why orders
+    cannot be taken. `lifespan`, if given, surrounds the life of the server: the node starts before
+    the first request and stops after the last. `memories` keep answers, by context; `issuer` makes
+    tokens.
     Raises `AssertionError` for routes that cannot be served.
     """
     endpoints = [Endpoint(route, name) for name, declared in routes.items() for route in declared]
@@ -80,6 +83,7 @@ def build_app(
         node,
         authenticate,
         limits=limits,
+        quotas=quotas,
         pages=pages,
         lifespan=lifespan,
         memories=memories,

@@ -7,8 +7,7 @@ Read are the form of RFC 9440 (``:BASE64:``) and a PEM with percent escapes (ngi
 
 import base64
 import binascii
-import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from urllib.parse import unquote
 
@@ -21,31 +20,22 @@ DER_BYTES_MAX = 8_192
 class Certificates:
     """Reads the certificate of a request."""
 
-    def __init__(self, header: str, proxies: Sequence[str]) -> None:
+    def __init__(self, header: str, trusts: Callable[[str], bool]) -> None:
         self._header = header.lower().encode()
-        try:
-            self._proxies = tuple(ipaddress.ip_network(one, strict=False) for one in proxies)
-        except ValueError as error:
-            raise ValueError(
-                f"TRADEWIND_TRUSTED_PROXIES must list addresses or networks, by commas: {error}"
-            ) from None
+        self._trusts = trusts
 
-    def thumbprint(self, headers: Mapping[bytes, bytes], client: str) -> str | None:
-        """SHA-256 of the client's certificate (``x5t#S256``); None where it came without one."""
+    def thumbprint(self, headers: Mapping[bytes, bytes], peer: str) -> str | None:
+        """SHA-256 of the client's certificate (``x5t#S256``); None where it came without one.
+
+        `peer` is the address at the other end of the connection: the proxy that ended TLS.
+        """
         value = headers.get(self._header) if self._header else None
-        if value is None or not self._trusts(client):
+        if value is None or not self._trusts(peer):
             return None
         der = der_of(value.decode("latin-1").strip())
         if der is None:
             return None
         return base64.urlsafe_b64encode(sha256(der).digest()).rstrip(b"=").decode()
-
-    def _trusts(self, client: str) -> bool:
-        try:
-            address = ipaddress.ip_address(client)
-        except ValueError:
-            return False
-        return any(address in network for network in self._proxies)
 
 
 def der_of(text: str) -> bytes | None:

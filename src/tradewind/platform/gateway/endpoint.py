@@ -40,6 +40,8 @@ SECURITY: tuple[Header, ...] = (
     (b"referrer-policy", b"no-referrer"),
 )
 NO_STORE: Header = (b"cache-control", b"no-store")
+# Whoever has a credential may be shown other prices.
+VARY: Header = (b"vary", b"Authorization")
 REPLAYED: Header = (b"idempotent-replayed", b"true")
 NO_BODY = frozenset({204, 304})
 
@@ -81,6 +83,9 @@ class Endpoint:
         self.keyed = route.keyed is not Keyed.NO
         self.open = isinstance(route.permission, Anyone | OwnCredentials)
         self.own_credentials = isinstance(route.permission, OwnCredentials)
+        # The same for everybody, but for who says that he is somebody: caches on the way must know.
+        self.shared = self.open and route.method == "GET" and route.cache.startswith("public")
+        self.fixed = "immutable" in route.cache
         self._media_types = frozenset(name.encode() for name in route.media_types)
         self._heads: dict[tuple[int, str], list[Header]] = {}
         self.seconds: Histogram = metrics.HTTP_SECONDS.labels(route.method, route.path)
@@ -181,6 +186,8 @@ class Endpoint:
             cached = status in (200, 304) and self.route.method == "GET"
             found = [*SECURITY]
             found.append((b"cache-control", self.route.cache.encode()) if cached else NO_STORE)
+            if cached and self.shared and not self.fixed:
+                found.append(VARY)
             if media_type:
                 found.append((b"content-type", media_type.encode()))
             self._heads[status, media_type] = found

@@ -261,7 +261,7 @@ def answers_of(route: Route, schemas: Mapping[Any, Any]) -> dict[str, Any]:
         if kind is bytes and route.page:
             response["content"] = HTML
         elif kind is bytes:
-            types = route.examples if route.method == "GET" else {}
+            types = route.answer_types or (route.examples if route.method == "GET" else ())
             response["content"] = {name: text_of(route, name) for name in types} or {
                 "application/octet-stream": {}
             }
@@ -289,6 +289,8 @@ def refusals_of(route: Route) -> list[type[Problem]]:
         found += [ours.Unauthenticated, ours.NotFound]
     else:
         found.append(ours.Unauthenticated)
+    if PARAMETER.search(route.path):
+        found.append(ours.NotFound)  # what no parameter can be, such as a control character
     if route.keyed is not Keyed.NO:
         found += [
             ours.IdempotencyKeyInvalid,

@@ -196,6 +196,22 @@ class TooManyRequests(Problem):
     title = "Too many requests."
 
 
+class QuotaExceeded(Problem):
+    """The day's quota of the key is used up; ``Retry-After`` says when the next day begins."""
+
+    status = 429
+    code = "quota_exceeded"
+    title = "The quota of this day is used up."
+
+
+class TooManyAtOnce(Problem):
+    """The caller has too many requests at work; each that is answered makes room for one."""
+
+    status = 429
+    code = "too_many_at_once"
+    title = "Too many requests at once."
+
+
 class PreconditionFailed(Problem):
     """``If-Match`` names another version than the current one: read again, then decide."""
 
@@ -238,8 +254,10 @@ GATEWAY_PROBLEMS: tuple[type[Problem], ...] = (
     OutcomeUnknown,
     PreconditionFailed,
     PreconditionRequired,
+    QuotaExceeded,
     RequestTimeout,
     Stopping,
+    TooManyAtOnce,
     TooManyRequests,
     Unauthenticated,
     UnsupportedMediaType,

@@ -2,7 +2,10 @@
 
 The parser in C takes heads of any size, and a client may send one byte a minute. Here a head has at
 most `header_bytes_max` bytes and `head_timeout_s` to arrive, a process at most `connections_max`
-connections, and a body that nobody reads any more (its request was answered early) ends. What the
+connections and `per_client_max` of one client, a client that takes nothing of its answer for
+`answer_timeout_s` is hung up on, and a body that nobody reads any more (its request was answered
+early) ends. What could be read in two ways, so that a proxy before us and we might disagree where a
+request ends, is refused: such disagreement is how requests are smuggled. What the
 application has no room for is refused here, by method and path: at three times what can be done,
 refusing is two thirds of all requests and must cost a tenth of one that is taken.
 """
@@ -11,7 +14,7 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, Protocol
 
 import httptools
 from uvicorn.config import Config
@@ -24,18 +27,19 @@ from uvicorn.server import ServerState
 
 from tradewind.kernel.problems import Problem
 from tradewind.platform.gateway import trace
+from tradewind.platform.gateway.admission import Admission
 from tradewind.platform.gateway.endpoint import Header, Response, render_refusal
 from tradewind.platform.gateway.problems import (
     Busy,
     HeadersTooLarge,
     MalformedRequest,
     RequestTimeout,
+    TooManyAtOnce,
 )
 from tradewind.platform.gateway.recall import in_lines
 from tradewind.platform.gateway.receiving import DISCARDED_BYTES_MAX
 from tradewind.platform.settings import Settings
 
-HEAD_TIMEOUT_S = 10.0
 # Sockets of clients; file descriptors of the database and of files come on top (see the
 # supervisor's rlimit). An idle connection holds some 5 kB.
 CONNECTIONS_MAX = 8_192
@@ -50,19 +54,32 @@ TurnsAway = Callable[[bytes, bytes], bool]
 AtOnce = Callable[[bytes, Sequence[Header], Any, Sequence[Header]], bytes | None]
 
 
-def limited_protocol(
-    settings: Settings, turns_away: TurnsAway, at_once: AtOnce
-) -> type["GuardedProtocol"]:
-    """The protocol with the limits of these settings: uvicorn's `http` parameter.
+class Front(Protocol):
+    """What the protocol asks of the application before there is a request."""
 
-    `turns_away` is asked with method and target of each request whether it is to be refused,
-    `at_once` for the whole answer to a GET that needs no work.
-    """
-    limits = {
+    admission: Admission
+
+    @property
+    def at_once(self) -> AtOnce:
+        """Asked for the whole answer to a GET that needs no work."""
+
+    def turns_away(self, method: bytes, target: bytes) -> bool:
+        """Whether a request is to be refused."""
+
+
+def limited_protocol(settings: Settings, front: Front) -> type["GuardedProtocol"]:
+    """The protocol with the limits of these settings: uvicorn's `http` parameter."""
+    limits: dict[str, Any] = {
         "header_bytes_max": settings.header_bytes_max,
-        "turns_away": staticmethod(turns_away),
-        "at_once": staticmethod(at_once),
+        "head_timeout_s": settings.head_timeout_s,
+        "answer_timeout_s": settings.answer_timeout_s,
+        "turns_away": staticmethod(front.turns_away),
+        "at_once": staticmethod(front.at_once),
+        "by_client": {},
     }
+    if front.admission.limits is not None:
+        limits["per_client_max"] = settings.connections_per_client_max
+        limits["counts_as"] = staticmethod(front.admission.connection_of)
     return type("LimitedProtocol", (GuardedProtocol,), limits)
 
 
@@ -70,8 +87,12 @@ class GuardedProtocol(HttpToolsProtocol):
     """One connection. See `limited_protocol`."""
 
     header_bytes_max = 16_384
-    head_timeout_s = HEAD_TIMEOUT_S
+    head_timeout_s = 10.0
+    answer_timeout_s = 30.0
     connections_max = CONNECTIONS_MAX
+    per_client_max = CONNECTIONS_MAX
+    counts_as: Callable[[Any], str] = staticmethod(lambda peer: "")  # "": not counted
+    by_client: dict[str, int] = {}  # of one server  # noqa: RUF012
     turns_away: TurnsAway = staticmethod(lambda method, target: False)
     at_once: AtOnce = staticmethod(lambda target, heads, client, defaults: None)
 
@@ -90,6 +111,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self._answered = False  # the request whose body comes was answered by its head
         self._idle_since = 0.0
         self._head_timer: asyncio.TimerHandle | None = None
+        self._stall_timer: asyncio.TimerHandle | None = None
+        self._client = ""
+        self._hosts = 0
+        self._odd_coding = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client connected: it must send a head soon."""
@@ -97,12 +122,47 @@ class GuardedProtocol(HttpToolsProtocol):
         if len(self.connections) > self.connections_max:
             self._refuse(Busy(), b"503 Service Unavailable")
             return
+        self._client = client = self.counts_as(self.client)
+        if client:
+            count = self.by_client.get(client, 0) + 1
+            self.by_client[client] = count
+            if count > self.per_client_max:
+                problem = TooManyAtOnce(f"At most {self.per_client_max} connections of one client.")
+                problem.headers["retry-after"] = "1"
+                self._refuse(problem, b"429 Too Many Requests")
+                return
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
         self._forget_head()
+        self._forget_stall()
+        if self._client:
+            left = self.by_client[self._client] - 1
+            if left:
+                self.by_client[self._client] = left
+            else:
+                del self.by_client[self._client]
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The client does not take what was written: it must go on soon."""
+        super().pause_writing()
+        self._stall_timer = self.loop.call_later(self.answer_timeout_s, self._stalled)
+
+    def resume_writing(self) -> None:
+        """It goes on."""
+        self._forget_stall()
+        super().resume_writing()
+
+    def _stalled(self) -> None:
+        self._stall_timer = None
+        self.transport.abort()
+
+    def _forget_stall(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
 
     def data_received(self, data: bytes) -> None:
         """Bytes came. What belongs to a head is counted; the parser does the rest."""
@@ -124,10 +184,29 @@ class GuardedProtocol(HttpToolsProtocol):
         elif self._head_bytes and self._head_timer is None:
             self._expect_head()
 
+    def on_message_begin(self) -> None:
+        """The first byte of a request came."""
+        self._hosts = 0
+        self._odd_coding = False
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """As in the class above, and what it does not look at."""
+        name = name.lower()
+        if name == b"host":
+            self._hosts += 1
+        elif name == b"transfer-encoding":
+            self._odd_coding = value.strip(b" \t").lower() != b"chunked"
+        elif name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
+
     def on_headers_complete(self) -> None:
-        """The head is whole: the application may have it, unless it is too large."""
+        """The head is whole: the application may have it, unless it is too large, or unclear."""
         self._in_head = False
         self._forget_head()
+        if self._odd_coding or (self._hosts != 1 and not self._is_old()):
+            raise ValueError("whose request it is, or where it ends, is not clear")
         if self._head_bytes > self.header_bytes_max:
             # The count may hold some of the body: now that they are apart, count exactly.
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
@@ -147,6 +226,10 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.cycle is not cycle:  # its task has not begun
             scope: dict[str, Any] = self.cycle.scope  # type: ignore[assignment]
             scope[IN_ONE] = partial(self._answer_in_one, self.cycle)
+
+    def _is_old(self) -> bool:
+        """Whether it is of a time when requests named no host, and names none."""
+        return not self._hosts and self.parser.get_http_version() == "1.0"
 
     def _answer_in_one(
         self, cycle: Any, status: int, headers: Sequence[Header], body: bytes

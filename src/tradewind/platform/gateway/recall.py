@@ -11,18 +11,20 @@ Whatever is not plain goes through the application and meets the same memory the
 
 import time
 from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 from typing import Any
 
-from tradewind.platform.cache.memory import Memory
+from tradewind.platform.cache.memory import Depends, Memory
 from tradewind.platform.gateway import trace
+from tradewind.platform.gateway.admission import Admission, limit_headers
 from tradewind.platform.gateway.endpoint import Endpoint, Header, Response
 from tradewind.platform.gateway.etags import is_known
-from tradewind.platform.gateway.limits import Limits, Verdict
 
 # With one of these a request is not plain: a credential, a body, or something else than an answer.
 NOT_PLAIN = frozenset(
     {b"authorization", b"content-length", b"transfer-encoding", b"expect", b"upgrade"}
 )
+SURROGATE_KEYS_MAX = 50
 OK_LINE = b"HTTP/1.1 200 OK\r\n"
 NOT_MODIFIED_LINE = b"HTTP/1.1 304 Not Modified\r\n"
 
@@ -32,15 +34,24 @@ class Remembered:
 
     __slots__ = ("body", "endpoint", "headers", "tag", "unchanged", "whole")
 
-    def __init__(self, endpoint: Endpoint, response: Response) -> None:
-        tag = dict(response.headers).get(b"etag")
+    def __init__(
+        self, endpoint: Endpoint, response: Response, depends: Depends | None = None
+    ) -> None:
+        headers = [*response.headers]
+        names = dict(headers)
+        tag = names.get(b"etag")
+        if tag is None:
+            tag = b'"%b"' % blake2b(response.body, digest_size=12).hexdigest().encode()
+            headers.append((b"etag", tag))
+        if depends is not None and names[b"cache-control"].startswith(b"public"):
+            headers.append((b"surrogate-key", surrogate_key(endpoint.context, depends)))
         self.endpoint = endpoint
         self.body = response.body
-        self.headers = response.headers
-        self.tag = tag.decode("latin-1") if tag is not None else None
+        self.headers = headers
+        self.tag = tag.decode("latin-1")
         length = b"content-length: %d\r\n\r\n" % len(response.body)
-        self.whole = in_lines(response.headers), length
-        self.unchanged = in_lines(without_body(response.headers))
+        self.whole = in_lines(headers), length
+        self.unchanged = in_lines(without_body(headers))
 
     @property
     def size(self) -> int:
@@ -49,7 +60,7 @@ class Remembered:
 
     def is_known_by(self, if_none_match: bytes | None) -> bool:
         """Whether the caller has it already."""
-        if if_none_match is None or self.tag is None:
+        if if_none_match is None:
             return False
         return is_known(if_none_match.decode("latin-1"), self.tag)
 
@@ -58,6 +69,17 @@ class Remembered:
         if self.is_known_by(headers.get(b"if-none-match")):
             return Response(304, without_body(self.headers), b"")
         return Response(200, self.headers, self.body)
+
+
+def surrogate_key(context: str, depends: Depends) -> bytes:
+    """Under which names a cache before us may drop an answer: the things it is made of, where they
+    are few and no other can come in; else all lists of the context; and the whole context.
+    """
+    if depends.span is None and not depends.deep and not depends.wide:
+        names = sorted(depends.keys)[:SURROGATE_KEYS_MAX]
+    else:
+        names = [f"{context}-lists"]
+    return " ".join([*names, context]).encode()
 
 
 def in_lines(headers: Sequence[Header]) -> bytes:
@@ -70,24 +92,13 @@ def without_body(headers: Sequence[Header]) -> list[Header]:
     return [header for header in headers if header[0] != b"content-type"]
 
 
-def limit_headers(name: str, verdict: Verdict) -> list[Header]:
-    """Where the caller stands with a limit."""
-    quoted = f'"{name}"'
-    return [
-        (b"ratelimit-policy", f"{quoted};{verdict.policy.header}".encode()),
-        (b"ratelimit", f"{quoted};r={verdict.remaining};t={verdict.reset_s}".encode()),
-    ]
-
-
 class Recall:
     """What the gateway asks before it begins to work."""
 
-    def __init__(
-        self, memories: Mapping[str, Memory], limits: Limits | None, *, cors: bool
-    ) -> None:
+    def __init__(self, memories: Mapping[str, Memory], admission: Admission, *, cors: bool) -> None:
         self.memories = memories
         self._all = tuple(memories.values())
-        self._limits = limits
+        self._admission = admission
         self._cors = cors
 
     def memory_of(self, endpoint: Endpoint) -> Memory | None:
@@ -116,12 +127,14 @@ class Recall:
             return None
         endpoint = remembered.endpoint
         limit = b""
-        if self._limits is not None:
+        limits = self._admission.limits
+        if limits is not None:
             name = endpoint.route.limit
-            verdict = self._limits.take(name, client[0] if client else "", keyed=False)
+            address = self._admission.address_of(client, headers)
+            verdict = limits.take(name, address, keyed=False)
             if not verdict.allowed:
                 return None  # counted there once more, and refused
-            limit = in_lines(limit_headers(name, verdict))
+            limit = in_lines(limit_headers([(name, verdict)]))
         asked = trace.request_id(headers)
         asked_line = b"x-request-id: %b\r\n" % asked
         if remembered.is_known_by(headers.get(b"if-none-match")):
@@ -142,4 +155,4 @@ def target_of(scope: Mapping[str, Any]) -> bytes:
     return path + b"?" + query if query else path
 
 
-__all__ = ["Recall", "Remembered", "limit_headers", "target_of"]
+__all__ = ["Recall", "Remembered", "target_of"]

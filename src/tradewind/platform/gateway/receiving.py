@@ -16,6 +16,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 # the middle of sending sees a broken connection and not the 413 that says why.
 DISCARDED_BYTES_MAX = 32 * 1024 * 1024
 SWEEPS_PER_TIMEOUT = 8
+# Slower than any line that carries an import: a client that drips would hold it for days.
+STREAM_BYTES_PER_S_MIN = 1_000
 
 
 class ClientGone(Exception):
@@ -107,12 +109,22 @@ async def read_body(receive: Receive, deadlines: Deadlines, *, bytes_max: int) -
 async def stream_body(
     receive: Receive, deadlines: Deadlines, *, bytes_max: int
 ) -> AsyncIterator[bytes]:
-    """The body in chunks: each must arrive in time, all together may take as long as they do."""
-    size = 0
+    """The body in chunks: each must arrive in time; all may take as long as they do, as long as
+    the client is not the one who is waited for at less than `STREAM_BYTES_PER_S_MIN`.
+    """
+    loop = asyncio.get_running_loop()
+    size, waited_s = 0, 0.0
     more = True
     while more:
+        asked_at = loop.time()
         chunk, more = await next_chunk(receive, deadlines)
+        waited_s += loop.time() - asked_at
         size += len(chunk)
+        if more and waited_s > deadlines.timeout_s + size / STREAM_BYTES_PER_S_MIN:
+            raise RequestTimeout(
+                f"Less than {STREAM_BYTES_PER_S_MIN} bytes a second arrived. What came before "
+                "counts; send the rest again."
+            )
         if size > bytes_max:
             raise too_large(bytes_max)
         if chunk:

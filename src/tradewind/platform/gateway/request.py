@@ -13,6 +13,8 @@ from tradewind.kernel.answers import Idempotency
 from tradewind.kernel.messages import Command
 from tradewind.platform.cache.memory import FRESH_S, Depends, Memory
 from tradewind.platform.database.transaction import Snapshot
+from tradewind.platform.gateway.admission import Admission
+from tradewind.platform.gateway.guesses import Guess
 from tradewind.platform.gateway.idempotency import Fingerprints, scoped
 from tradewind.platform.gateway.routing import Route
 from tradewind.platform.gateway.trace import Trace
@@ -29,12 +31,12 @@ class Request:
     """One request. `params`, `query` and `body` are as the route declares them."""
 
     __slots__ = (
+        "_admission",
         "_begun",
         "_coming",
         "_context",
         "_fingerprints",
         "_headers",
-        "_raw_headers",
         "body",
         "certificate",
         "chunks",
@@ -47,10 +49,12 @@ class Request:
         "node",
         "params",
         "query",
+        "raw_headers",
         "route",
     )
 
     params: Mapping[str, str]
+    raw_headers: Mapping[bytes, bytes]
     query: Any  # the route's query Struct
     body: Any  # the route's body Struct
     credential: Credential | None  # None: an anonymous caller of an open route
@@ -74,6 +78,7 @@ class Request:
         fingerprints: Fingerprints,
         headers: Mapping[bytes, bytes],
         client: str,
+        admission: Admission,
     ) -> None:
         self.route = route
         self.node = node
@@ -82,7 +87,8 @@ class Request:
         self._begun = begun
         self._context = context
         self._fingerprints = fingerprints
-        self._raw_headers = headers
+        self.raw_headers = headers
+        self._admission = admission
         self._headers: dict[str, str] | None = None
         self.key = self.certificate = self.issuer = None
         self.chunks = None
@@ -105,7 +111,7 @@ class Request:
         if self._headers is None:
             self._headers = {
                 name.decode("latin-1"): value.decode("latin-1")
-                for name, value in self._raw_headers.items()
+                for name, value in self.raw_headers.items()
             }
         return self._headers
 
@@ -145,11 +151,19 @@ class Request:
     @property
     def prefer_wait_s(self) -> float | None:
         """The N of ``Prefer: wait=N``, no longer than the settings allow; None without one."""
-        header = self._raw_headers.get(b"prefer")
+        header = self.raw_headers.get(b"prefer")
         found = PREFER_WAIT.search(header) if header else None
         if found is None:
             return None
         return min(float(found[1]), self.node.settings.wait_max_s)
+
+    def guess(self, account: str) -> Guess:
+        """Count a try of a password or code for an account, before it is looked at.
+
+        Say `was_right()` of what is returned where it was. Raises `TooManyRequests` where too many
+        were wrong: by this address, for this account, or everywhere.
+        """
+        return self._admission.guess(account, self.client)
 
     def reading(self) -> AbstractAsyncContextManager[Snapshot]:
         """A snapshot in the role of the route's own context."""

@@ -98,6 +98,7 @@ class Route(Struct, frozen=True, kw_only=True):
     cache: str = "no-store"  # the Cache-Control of a 200
     streamed: bool = False  # the handler reads request.stream() itself, in constant memory
     media_types: tuple[str, ...] = ("application/json",)
+    answer_types: tuple[str, ...] = ()  # of an answer in bytes: the media types that it may have
     body_bytes_max: int = JSON_BODY_BYTES_MAX
     examples: Mapping[str, str] = {}  # of a body that is no JSON, or of an answer: by media type
     tag: str = ""

@@ -20,7 +20,6 @@ BACKLOG = 2_048
 ACCEPTED_PER_TURN = 16
 # ... and ten times a second whoever is left is taken at once.
 ACCEPTED_PER_TICK = 512
-KEEP_ALIVE_S = 75  # longer than the 60 s of common load balancers: they hang up first
 
 
 def configuration(app: Application, settings: Settings) -> uvicorn.Config:
@@ -30,7 +29,7 @@ def configuration(app: Application, settings: Settings) -> uvicorn.Config:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http=limited_protocol(settings, app.turns_away, app.at_once),
+        http=limited_protocol(settings, app),
         ws="none",
         lifespan="on",
         # Logging is set up by the program; an access line per request is what metrics are for.
@@ -40,7 +39,7 @@ def configuration(app: Application, settings: Settings) -> uvicorn.Config:
         proxy_headers=False,
         date_header=True,
         backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_keep_alive=math.ceil(settings.idle_timeout_s),
         timeout_graceful_shutdown=max(1, math.ceil(settings.drain_timeout_s)),
     )
 

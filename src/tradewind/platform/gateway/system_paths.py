@@ -26,7 +26,9 @@ def system_paths() -> dict[str, dict[str, Any]]:
         "/docs": page("docs", "The API as a page to read.", HTML),
         "/problems": page("problems", "Every problem code there is.", JSON_OBJECT | HTML),
         "/problems/{code}": {
-            "get": page("problem", "What a problem code means.", JSON_OBJECT | HTML)["get"],
+            "get": page("problem", "What a problem code means.", JSON_OBJECT | HTML, absent=True)[
+                "get"
+            ],
             "parameters": [
                 {"name": "code", "in": "path", "required": True, "schema": {"type": "string"}}
             ],
@@ -35,12 +37,20 @@ def system_paths() -> dict[str, dict[str, Any]]:
 
 
 def page(
-    operation_id: str, summary: str, content: dict[str, Any], *, unready: bool = False
+    operation_id: str,
+    summary: str,
+    content: dict[str, Any],
+    *,
+    unready: bool = False,
+    absent: bool = False,
 ) -> dict[str, Any]:
     """A path item with one GET."""
     responses: dict[str, Any] = {"200": {"description": "OK", "content": content}}
     if unready:
         responses["503"] = {"description": "Not ready", "content": content}
+    if absent:
+        problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        responses["404"] = {"description": "`not_found`", "content": problem}
     return {
         "get": {
             "operationId": operation_id,

@@ -17,6 +17,7 @@ class About(Struct, frozen=True, kw_only=True):
     schemes: tuple[str, ...] = ()  # of a URL
     pattern: str = ""  # what a text must match as a whole
     like: str = ""  # and what such a text looks like
+    networks: bool = False  # of several texts: each is a network
     secret: bool = False  # never printed
     variable: str = ""  # where it is not TRADEWIND_ + the name
 
@@ -126,6 +127,45 @@ class Settings(Struct, frozen=True, kw_only=True):
     limits: Annotated[
         bool, About(text="Limit the rate of requests per caller; off for load tests.")
     ] = True
+    quota_per_day: Annotated[
+        int,
+        About(
+            text="Requests a key without a plan may make between two midnights, UTC; 0: as many as "
+            "its rate lets.",
+            low=0,
+            high=1_000_000_000_000,
+        ),
+    ] = 0
+    requests_per_client_max: Annotated[
+        int,
+        About(
+            text="Requests of one caller at work at once in one web process; others get 429.",
+            low=1,
+            high=1_000_000,
+        ),
+    ] = 512
+    connections_per_client_max: Annotated[
+        int,
+        About(
+            text="Connections of one address to one web process, trusted proxies apart.",
+            low=1,
+            high=1_000_000,
+        ),
+    ] = 1_024
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        About(
+            text="Networks of proxies, by commas: they tell the client's address and certificate.",
+            networks=True,
+        ),
+    ] = ()
+    proxy_header: Annotated[
+        str,
+        About(
+            text="The header in which those proxies say it; the other one is not looked at.",
+            choices=("x-forwarded-for", "forwarded"),
+        ),
+    ] = "x-forwarded-for"
     cors_origins: Annotated[
         tuple[str, ...],
         About(text="Web origins that may call the API from a browser, separated by commas."),
@@ -134,6 +174,28 @@ class Settings(Struct, frozen=True, kw_only=True):
         int,
         About(text="The largest request head accepted.", unit="bytes", low=1_024, high=1_048_576),
     ] = 16_384
+    head_timeout_s: Annotated[
+        float,
+        About(text="How long a client may take to send a head.", unit="s", low=0.1, high=3_600),
+    ] = 10
+    idle_timeout_s: Annotated[
+        float,
+        About(
+            text="How long a connection may be idle; longer than at the load balancer before it.",
+            unit="s",
+            low=1,
+            high=3_600,
+        ),
+    ] = 75
+    answer_timeout_s: Annotated[
+        float,
+        About(
+            text="How long a client may take nothing of an answer that is there.",
+            unit="s",
+            low=0.1,
+            high=3_600,
+        ),
+    ] = 30
     body_timeout_s: Annotated[
         float,
         About(text="How long a client may take to send a body.", unit="s", low=0.1, high=3_600),
@@ -189,10 +251,6 @@ class Settings(Struct, frozen=True, kw_only=True):
             like="Client-Cert",
         ),
     ] = ""
-    trusted_proxies: Annotated[
-        tuple[str, ...],
-        About(text="Addresses or networks of proxies whose headers are believed, by commas."),
-    ] = ()
     access_token_s: Annotated[
         int,
         About(text="How long an access token lives.", unit="s", low=60, high=600),
@@ -360,6 +418,14 @@ class Settings(Struct, frozen=True, kw_only=True):
             high=65_535,
         ),
     ] = 0
+    outbound_networks: Annotated[
+        tuple[str, ...],
+        About(
+            text="Networks that are not public and may be called all the same, where somebody "
+            "gives the platform a URL.",
+            networks=True,
+        ),
+    ] = ()
     smtp_url: Annotated[
         str | None,
         About(

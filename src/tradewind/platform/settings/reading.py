@@ -1,6 +1,7 @@
 """From the environment to `Settings`, and from settings to a table for people."""
 
 import difflib
+import ipaddress
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -51,6 +52,8 @@ class Declared(Struct, frozen=True):
             return f"{kind} from {shown(about.low)} to {shown(about.high)}{unit}"
         if self.type is Path:
             return "a folder"
+        if about.networks:
+            return "networks such as 10.0.0.0/8, fd00::/8"
         return f"text like {about.like}" if about.like else "text"
 
 
@@ -127,7 +130,10 @@ def parse(setting: Declared, text: str) -> Any:
     if setting.type is Path:
         return Path(text)
     if get_origin(setting.type) is tuple:
-        return tuple(part.strip() for part in text.split(",") if part.strip())
+        parts = tuple(part.strip() for part in text.split(",") if part.strip())
+        if about.networks:
+            return tuple(str(ipaddress.ip_network(part)) for part in parts)
+        return parts
     if about.choices:
         if text.lower() not in about.choices:
             raise ValueError(text)

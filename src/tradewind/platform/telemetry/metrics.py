@@ -7,9 +7,11 @@ figures of all processes are then added up by whichever is asked. Where a figure
 process, the number of the worker is a label.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, multiprocess, values
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
@@ -69,6 +71,8 @@ REMEMBERED = Counter(
     ("context", "outcome"),
     registry=REGISTRY,
 )
+# How many of a hundred answers came from memory is worked out of it when the page is asked for.
+REMEMBERED_SHARE = "tradewind_remembered_ratio"
 REMEMBERED_BYTES = Gauge(
     "tradewind_remembered_bytes",
     "What remembered answers take of the memory of a web process.",
@@ -174,11 +178,38 @@ RECONCILED = Counter(
 
 def exposition() -> bytes:
     """All metrics in the text format, of all web processes where there are several."""
+    registry = REGISTRY
     if SHARED:
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return generate_latest(registry)
-    return generate_latest(REGISTRY)
+    return generate_latest(registry) + generate_latest(Ratios(registry))
+
+
+class Ratios(CollectorRegistry):
+    """What follows from counters, and cannot be added up over processes."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        super().__init__()
+        self._counters = registry
+
+    def collect(self) -> Iterator[Metric]:
+        """The share of answers that came from memory, since the start."""
+        ratio = GaugeMetricFamily(
+            REMEMBERED_SHARE,
+            "Answers from memory among all that may come from it, since the start.",
+            labels=("context",),
+        )
+        counted: dict[str, dict[str, float]] = {}
+        for metric in self._counters.collect():
+            for sample in metric.samples if metric.name == "tradewind_remembered_answers" else ():
+                if sample.name.endswith("_total"):
+                    of_context = counted.setdefault(sample.labels["context"], {})
+                    of_context[sample.labels["outcome"]] = sample.value
+        for context, outcomes in sorted(counted.items()):
+            hits, misses = outcomes.get("hit", 0.0), outcomes.get("miss", 0.0)
+            if hits + misses:
+                ratio.add_metric([context], hits / (hits + misses))
+        yield ratio
 
 
 def begin_sharing(folder: Path) -> None:

@@ -126,6 +126,7 @@ ROUTES = (
         summary="Read a picture or a paper.",
         permission=Anyone(),
         answers={200: bytes, 304: None},
+        answer_types=tuple(MEDIA_TYPES.values()),
         problems=(MediumNotFound,),
         cache=FOR_EVER,
         tag="Catalog",

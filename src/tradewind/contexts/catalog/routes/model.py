@@ -257,7 +257,7 @@ ROUTES = (
         "List categories.",
         permission=Anyone(),
         query=CategoryQuery,
-        answers={200: CategoryList},
+        answers={200: CategoryList, 304: None},
         cache="public, no-cache",
     ),
     route(
@@ -266,7 +266,7 @@ ROUTES = (
         get_category,
         "Read a category.",
         permission=Anyone(),
-        answers={200: Category},
+        answers={200: Category, 304: None},
         problems=(CategoryNotFound,),
         cache="public, no-cache",
     ),
@@ -303,7 +303,7 @@ ROUTES = (
         "List attributes that are defined.",
         permission=Anyone(),
         query=AttributeQuery,
-        answers={200: AttributeList},
+        answers={200: AttributeList, 304: None},
         cache="public, no-cache",
     ),
     route(

@@ -215,7 +215,7 @@ ROUTES = (
         summary="List products.",
         permission=Anyone(),
         query=ProductQuery,
-        answers={200: ProductList},
+        answers={200: ProductList, 304: None},
         cache=REVALIDATE,
         tag="Catalog",
     ),

@@ -19,6 +19,7 @@ from tradewind.contexts.identity.routes.signing_in import check_credentials
 from tradewind.kernel.answers import Answer
 from tradewind.kernel.ids import new_id
 from tradewind.kernel.problems import Problem
+from tradewind.platform.gateway.problems import TooManyRequests
 from tradewind.platform.gateway.request import Request
 from tradewind.platform.security.authentication import hash_of_key, new_session_token
 from tradewind.platform.security.passwords import TooManyPasswords
@@ -95,7 +96,7 @@ async def sign_in(
         return again("Type your password again, with the code that your app shows now.", 401)
     except InvalidCredentials:
         return again("Address, password or code is wrong.", 401)
-    except TooManyAttempts as problem:
+    except (TooManyAttempts, TooManyRequests) as problem:
         return again(told(problem, "Too many attempts. Please wait a while."), 429)
     except TooManyPasswords as problem:
         return again(told(problem, "Too many people sign in right now. Try again."), 503)

@@ -59,6 +59,7 @@ async def check_credentials(
     """
     node = request.node
     address = address_of(node.secrets, email)
+    guess = request.guess(address.hex())
     await request.submit(BeginSignIn(address=address))
     contact = await node.vault.find_contact(email)
     async with node.reading("identity") as snapshot:
@@ -69,7 +70,12 @@ async def check_credentials(
         raise InvalidCredentials(WRONG)
     rehashed = await PASSWORDS.hash(password) if is_outdated(kept) else None
     proven = Proven(account, address, kept, rehashed)
-    return proven if account.totp_sealed is None else with_code(node.secrets, proven, code)
+    if account.totp_sealed is not None:
+        if code is None:
+            guess.was_none()
+        proven = with_code(node.secrets, proven, code)
+    guess.was_right()
+    return proven
 
 
 async def check_own_password(request: Request, password: str) -> Proven:
@@ -79,10 +85,12 @@ async def check_own_password(request: Request, password: str) -> Proven:
     opened = (await request.node.vault.open([account.record]))[account.record]
     email = "" if opened is None else opened.get("email", "")
     address = address_of(request.node.secrets, email)
+    guess = request.guess(address.hex())
     await request.submit(BeginSignIn(address=address))
     if not await PASSWORDS.is_right(account.password_hash, password):
         raise InvalidCredentials("The password is wrong.")
     assert account.password_hash is not None, "an account in use has a password"
+    guess.was_right()
     await request.submit(ForgiveGuesses(address=address))
     return Proven(account, address, account.password_hash)
 

@@ -209,12 +209,13 @@ def shown_at(path: str, permission: Scope | OrderHolder) -> tuple[Route, ...]:
             summary=summary,
             permission=permission,
             answers={200: kind},
+            answer_types=answer_types,
             problems=(problems.DocumentNotFound,),
         )
-        for suffix, handler, summary, kind in (
-            ("", get_document, "Read a document.", DocumentView),
-            ("/html", get_document_html, "Read a document as a page.", bytes),
-            ("/pdf", get_document_pdf, "Read a document as a PDF.", bytes),
+        for suffix, handler, summary, kind, answer_types in (
+            ("", get_document, "Read a document.", DocumentView, ()),
+            ("/html", get_document_html, "Read a document as a page.", bytes, (HTML,)),
+            ("/pdf", get_document_pdf, "Read a document as a PDF.", bytes, (PDF,)),
         )
     )
 
