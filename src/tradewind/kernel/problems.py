@@ -28,6 +28,8 @@ class Problem(Exception):
     title: ClassVar[str] = "Something went wrong on our side."
     # Whether an idempotent replay returns it: only what the business decided is kept.
     kept: ClassVar[bool] = False
+    # What a security system is told when somebody is refused so; "": nothing.
+    notice: ClassVar[str] = ""
 
     def __init__(
         self,

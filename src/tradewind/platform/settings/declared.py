@@ -327,6 +327,20 @@ class Settings(Struct, frozen=True, kw_only=True):
             schemes=("http", "https"),
         ),
     ] = None
+    security_export: Annotated[
+        str | None,
+        About(
+            text="Where security events go, as lines of ECS JSON; a relative file is in the home.",
+            schemes=("file", "syslog+udp", "syslog+tcp", "http", "https"),
+        ),
+    ] = None
+    outbound_networks: Annotated[
+        tuple[str, ...],
+        About(
+            text="Networks off the public internet that may be called, separated by commas, such "
+            "as 10.1.0.0/16."
+        ),
+    ] = ()
 
     @property
     def account_pages(self) -> str:

@@ -4,6 +4,7 @@ import difflib
 import os
 import re
 from collections.abc import Mapping, Sequence
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
@@ -161,6 +162,14 @@ def contradictions(settings: Settings) -> list[str]:
             f"TRADEWIND_INVOICE_SERIES and TRADEWIND_CREDIT_NOTE_SERIES are both "
             f"{settings.invoice_series}, but each kind of document counts for itself."
         )
+    for network in settings.outbound_networks:
+        try:
+            ip_network(network, strict=False)
+        except ValueError:
+            wrong.append(
+                f"TRADEWIND_OUTBOUND_NETWORKS names {network!r}, but each must be a network such "
+                "as 10.1.0.0/16 or an address."
+            )
     return wrong
 
 
