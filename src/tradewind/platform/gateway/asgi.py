@@ -37,6 +37,7 @@ from tradewind.platform.gateway.problems import (
     Busy,
     DatabaseUnavailable,
     DiskIsFull,
+    Forbidden,
     InternalError,
     MalformedRequest,
     MethodNotAllowed,
@@ -47,6 +48,7 @@ from tradewind.platform.gateway.problems import (
     Unauthenticated,
 )
 from tradewind.platform.gateway.protocol import IN_ONE
+from tradewind.platform.gateway.reasons import HEADER, read_reason
 from tradewind.platform.gateway.recall import Recall, Remembered, limit_headers, target_of
 from tradewind.platform.gateway.receiving import (
     DISCARDED_BYTES_MAX,
@@ -270,18 +272,7 @@ class Application:
         )
         request.params = params
         request.memory = self._recall.memories.get(endpoint.context)
-        authorization = headers.get(b"authorization")
-        if authorization is not None:
-            request.credential = await self._identify(authorization, request.client)
-        elif not endpoint.open:
-            endpoint.permit(None, None)
-        if self._limits is not None:
-            self._limit(endpoint.route.limit, request, extra)
-        parameter = endpoint.held_parameter
-        resource = params[parameter] if parameter else None
-        owner = endpoint.permit(request.credential, resource)
-        if owner is not None:
-            await check_owner(owner, request, resource)
+        await self._admit(endpoint, request, headers.get(b"authorization"), extra)
         raw = b""
         if endpoint.reads_body:
             await self._check_body(endpoint, headers, receive, extra)
@@ -299,9 +290,49 @@ class Application:
             no_query(query_string)
         if endpoint.body is not None:
             request.body = endpoint.body.read(raw)
-        if endpoint.route.queue is not None:
-            return endpoint.render(await self._queue(endpoint.route.queue, request))
-        return await self._answer(endpoint, request, headers, target_of(scope))
+        if request.on_record:
+            required = endpoint.route.needs_reason and request.is_staff
+            request.reason = read_reason(headers.get(HEADER), request.body, required=required)
+        try:
+            if endpoint.route.queue is not None:
+                return endpoint.render(await self._queue(endpoint.route.queue, request))
+            return await self._answer(endpoint, request, headers, target_of(scope))
+        except Problem as refusal:
+            self._note(refusal.notice, request)
+            raise
+
+    async def _admit(
+        self,
+        endpoint: Endpoint,
+        request: Request,
+        authorization: bytes | None,
+        extra: list[Header],
+    ) -> None:
+        """Let the caller in, or refuse him; who showed a credential in vain is noted."""
+        parameter = endpoint.held_parameter
+        resource = request.params[parameter] if parameter else None
+        try:
+            if authorization is not None:
+                request.credential = await self._identify(authorization, request.client)
+            elif not endpoint.open:
+                endpoint.permit(None, None)
+            if self._limits is not None:
+                self._limit(endpoint.route.limit, request, extra)
+            owner = endpoint.permit(request.credential, resource)
+            if owner is not None:
+                await check_owner(owner, request, resource)
+        except Problem as refusal:
+            self._note(notice_of(refusal, shown=authorization is not None), request)
+            raise
+        request.is_staff = endpoint.is_staff(request.credential, resource)
+        request.on_record = endpoint.goes_on_record(staff=request.is_staff)
+
+    def _note(self, notice: str, request: Request) -> None:
+        """Count a refusal that a security system hears of."""
+        if notice:
+            caller = request.credential.id if request.credential is not None else ""
+            operation, trace_id = request.route.operation, request.trace_id
+            self.node.audit.refused(notice, operation, caller, request.client, trace_id)
 
     async def _answer(
         self, endpoint: Endpoint, request: Request, headers: Mapping[bytes, bytes], target: bytes
@@ -316,6 +347,8 @@ class Application:
                 return remembered.response(headers)
         mark = memory.mark() if memory is not None else 0
         answer: Answer | Settled = await endpoint.route.handler(request)
+        if request.on_record:
+            await request.leave_record(answer.status)
         response = endpoint.render(answer)
         if request.depends is None or response.status != 200:
             return response
@@ -331,6 +364,8 @@ class Application:
         request.comes(command)
         try:
             answer: Answer | Settled = await request.route.handler(request)
+            if request.on_record:
+                await request.leave_record(answer.status)
             return answer
         finally:
             request.came()
@@ -421,6 +456,20 @@ def failed(error: Exception, method: str, endpoint: Endpoint | None, trace_id: s
     )
     problem = InternalError("This is our fault, not yours. Name the trace_id when you report it.")
     return render_refusal(problem, trace_id)
+
+
+def notice_of(refusal: Problem, *, shown: bool) -> str:
+    """What a security system hears of a refusal; "" where it hears nothing.
+
+    Who shows no credential at all has tried nothing.
+    """
+    if isinstance(refusal, TooManyRequests):
+        return "rate_limited"
+    if not shown:
+        return ""
+    if isinstance(refusal, Unauthenticated):
+        return "credential_refused"
+    return "permission_refused" if isinstance(refusal, Forbidden | NotFound) else ""
 
 
 def over(verdict: Verdict) -> TooManyRequests:

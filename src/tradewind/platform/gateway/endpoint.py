@@ -8,6 +8,7 @@ from prometheus_client import Counter, Histogram
 
 from tradewind.kernel.answers import Answer, Settled
 from tradewind.kernel.problems import Problem
+from tradewind.platform.audit.ecs import NOTICES
 from tradewind.platform.gateway.parameters import Query
 from tradewind.platform.gateway.problems import (
     Forbidden,
@@ -22,6 +23,7 @@ from tradewind.platform.gateway.routing import (
     Keyed,
     OrderHolder,
     Owner,
+    Recorded,
     Route,
     Scope,
     SignedIn,
@@ -74,6 +76,7 @@ class Endpoint:
         self.reads_body = route.body is not None or route.streamed
         self.keyed = route.keyed is not Keyed.NO
         self.open = isinstance(route.permission, Anyone)
+        assert not route.notice or route.notice in NOTICES, f"{route.notice} is no notice"
         self._media_types = frozenset(name.encode() for name in route.media_types)
         self._heads: dict[tuple[int, str], list[Header]] = {}
         self.seconds: Histogram = metrics.HTTP_SECONDS.labels(route.method, route.path)
@@ -115,6 +118,24 @@ class Endpoint:
                 # Whether it exists is nobody's business but its holder's.
                 raise NotFound
         return None
+
+    def is_staff(self, credential: Credential | None, resource: str | None) -> bool:
+        """Whether a caller who was let in came by a scope, and not as whose thing it is."""
+        permission = self.route.permission
+        if credential is None or not isinstance(permission, Scope | OrderHolder | CartHolder):
+            return False
+        if isinstance(permission, Scope):
+            return True
+        is_order = isinstance(permission, OrderHolder)
+        held = credential.order_id if is_order else credential.cart_id
+        return held != resource and credential.may(permission.scope)
+
+    def goes_on_record(self, *, staff: bool) -> bool:
+        """Whether what this caller does here is recorded."""
+        route = self.route
+        if route.recorded is Recorded.NOBODY or not (route.writes or route.personal):
+            return False
+        return staff or route.recorded is Recorded.EVERYBODY
 
     @property
     def body_may_be_empty(self) -> bool:
