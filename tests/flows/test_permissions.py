@@ -32,6 +32,9 @@ from tradewind.testing.permissions import (
 )
 from tradewind.testing.shop import Reply, Shop, SimulatorProcess
 
+# Seven people sign up first, each with a password that is slow to check.
+pytestmark = pytest.mark.timeout(400)
+
 AT_ONCE = 32
 UNKNOWN = "no_such_parameter=1"
 # What a caller hears who was let in: what stands between the door and the query.
