@@ -154,7 +154,7 @@ async def test_refunds_and_cancellations_say_what_they_moved(shop: Shop) -> None
     path = f"/v1/orders/{order['id']}/cancel"
     done = await shop.admin("POST", path, {"reason": "called"}, key=new_id("key"))
     assert done.status == 200, done.raw
-    entry = (await entries(shop, object=order["id"]))[0]
+    entry = (await entries(shop, object=order["id"], kind="write"))[0]
     assert (entry["before"]["status"], entry["after"]["status"]) == ("confirmed", "cancelled")
 
 
