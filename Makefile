@@ -39,12 +39,13 @@ test-fast: setup ## The tests that need no database: seconds
 		$$(ls tests/contexts/*/test_rules*.py)
 
 .PHONY: check
-check: setup ## Format, lint, types, import contracts
+check: setup ## Format, lint, security rules, types, import contracts, dependencies
 	@.venv/bin/ruff format --check --quiet $(SOURCES) || { echo "Run: make fix" >&2; exit 1; }
 	@.venv/bin/ruff check --quiet $(SOURCES)
 	@$(PY) -m mypy --no-error-summary
 	@told=$$($(PY) -c 'from importlinter.cli import lint_imports_command as run; run()' --no-logo) \
 		|| { echo "$$told"; exit 1; }
+	@$(PY) scripts/audit_dependencies.py
 
 .PHONY: fix
 fix: setup ## Repair what a machine can repair

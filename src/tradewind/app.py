@@ -19,7 +19,9 @@ from tradewind import __version__
 from tradewind.contexts.catalog.commands import BeginImport, FinishImport, ImportChunk
 from tradewind.contexts.identity import context as identity
 from tradewind.kernel.messages import Event
-from tradewind.platform import bus, gateway, vault
+from tradewind.platform import audit, bus, gateway, vault
+from tradewind.platform.audit import events as security
+from tradewind.platform.audit.heads import Head
 from tradewind.platform.bus import rebuild as rebuilding
 from tradewind.platform.bus.delivery import Workplace
 from tradewind.platform.bus.rebuild import Projected
@@ -30,7 +32,7 @@ from tradewind.platform.database.clock import Clock
 from tradewind.platform.database.migrate import SchemaSource, migrate
 from tradewind.platform.database.pool import Pool
 from tradewind.platform.database.session import Session
-from tradewind.platform.gateway import events, letters
+from tradewind.platform.gateway import auditing, events, letters
 from tradewind.platform.gateway.asgi import Application
 from tradewind.platform.gateway.assembly import build_app
 from tradewind.platform.gateway.limits import Limits
@@ -71,6 +73,7 @@ def schema_sources(contexts: Sequence[Context]) -> list[SchemaSource]:
         SchemaSource("bus", folder_of(bus), is_context=False),
         SchemaSource("vault", folder_of(vault), is_context=False),
         SchemaSource("gateway", folder_of(gateway), is_context=False),
+        SchemaSource("audit", folder_of(audit), is_context=False, granted=False),
         *(SchemaSource(context.name, context.migrations) for context in contexts),
     ]
 
@@ -85,7 +88,8 @@ def folder_of(package: object) -> Path:
 def plan(contexts: Sequence[Context]) -> Plan:
     """What a node has to run for these contexts."""
     announced: list[type[Event]] = [event for c in contexts for event in c.announces]
-    sources: dict[str, tuple[str, ...]] = {}
+    announced.append(security.SecurityNoticed)
+    sources: dict[str, tuple[str, ...]] = {security.TOPIC: (security.SOURCE,)}
     for context in contexts:
         sources[context.topic] = (*sources.get(context.topic, ()), context.name)
     return Plan(
@@ -104,7 +108,10 @@ def plan(contexts: Sequence[Context]) -> Plan:
             for context in contexts
             for s in context.sweeps
         ],
-        clients={kind: client for c in contexts for kind, client in c.clients.items()},
+        clients={
+            Head: lambda node, heads: node.audit.sealed(heads),
+            **{kind: client for c in contexts for kind, client in c.clients.items()},
+        },
         announced=announced,
         sources=sources,
         persons_in_use={c.name: c.persons_in_use for c in contexts if c.persons_in_use},
@@ -159,6 +166,7 @@ def routes(contexts: Sequence[Context]) -> dict[str, Sequence[Route]]:
     return {
         **{context.name: context.routes for context in contexts},
         "bus": (*events.ROUTES, *letters.ROUTES),
+        "audit": auditing.ROUTES,
     }
 
 

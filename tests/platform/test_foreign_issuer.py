@@ -21,7 +21,9 @@ from tests.platform.signed_tokens import (
 )
 from tradewind.platform.security.access_tokens import AccessTokens, TokensUnavailable
 from tradewind.platform.security.credentials import Credential
-from tradewind.platform.security.foreign import ForeignKeys, foreign_tokens, is_safe
+from tradewind.platform.security.addresses import OutboundRefused
+from tradewind.platform.security.foreign import ForeignKeys, fetch_keys, foreign_tokens, inside
+from tradewind.platform.security.outbound import Outbound
 
 
 class Elsewhere:
@@ -32,6 +34,7 @@ class Elsewhere:
         self.asked = 0
         self.issuer = ""
         self.claimed: str | None = None
+        self.keys_at: str | None = None
         self.away = False
 
     async def start(self) -> None:
@@ -47,7 +50,8 @@ class Elsewhere:
     async def discovery(self, request: web.Request) -> web.Response:
         if self.away:
             return web.Response(status=503)
-        document = {"issuer": self.claimed or self.issuer, "jwks_uri": f"{self.issuer}/jwks"}
+        keys_at = self.keys_at or f"{self.issuer}/jwks"
+        document = {"issuer": self.claimed or self.issuer, "jwks_uri": keys_at}
         return web.json_response(document)
 
     async def jwks(self, request: web.Request) -> web.Response:
@@ -138,9 +142,17 @@ async def test_symmetric_and_private_keys_of_an_issuer_are_not_used(elsewhere: E
     assert await takes(elsewhere).who(f"{header}.{payload}.{b64(code)}") is None
 
 
-def test_only_safe_addresses_are_asked() -> None:
-    assert is_safe("https://login.example/x")
-    assert is_safe("http://127.0.0.1:8080/x")
-    assert is_safe("http://localhost/x")
-    for url in ("http://login.example", "http://169.254.169.254/", "file:///etc/passwd", "", "//x"):
-        assert not is_safe(url), url
+@pytest.mark.parametrize("where", ["http://169.254.169.254/", "https://10.0.0.1/", "file:///etc"])
+async def test_a_document_cannot_send_us_elsewhere(elsewhere: Elsewhere, where: str) -> None:
+    """The issuer is trusted with keys, not with where in the house we look for them."""
+    outbound = Outbound(inside(elsewhere.issuer, ()))
+    assert await fetch_keys(outbound, elsewhere.issuer)
+    elsewhere.keys_at = where
+    with pytest.raises(OutboundRefused):
+        await fetch_keys(outbound, elsewhere.issuer)
+    await outbound.close()
+
+
+def test_only_an_issuer_on_this_machine_may_be_asked_there() -> None:
+    assert inside("https://login.example", ("10.0.0.0/8",)) == ["10.0.0.0/8"]
+    assert "127.0.0.0/8" in inside("http://127.0.0.1:8080", ())

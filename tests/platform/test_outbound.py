@@ -11,7 +11,8 @@ import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from tradewind.platform.security.outbound import ANSWER_BYTES_MAX, Outbound, OutboundRefused
+from tradewind.platform.security.addresses import Networks, OutboundRefused
+from tradewind.platform.security.outbound import ANSWER_BYTES_MAX, Outbound
 
 LOOPBACK = ("127.0.0.0/8",)
 
@@ -237,3 +238,35 @@ async def test_redirects_are_followed_only_so_far_and_without_secrets() -> None:
             await outbound.call("GET", loop, redirects_max=1)
         await outbound.close()
         await outbound_by_name.close()
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "localhost", "::1"],
+)
+async def test_every_spelling_of_loopback_is_refused(host: str) -> None:
+    """What the system's resolver makes of it is what is looked at, so spelling is no way round."""
+    with pytest.raises(OutboundRefused):
+        await Networks().resolve(host, 80)
+
+
+async def test_one_address_inside_refuses_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name with a public and a private address would be called at either."""
+
+    async def both(*_: Any, **__: Any) -> list[Any]:
+        return [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 80))
+            for address in ("8.8.8.8", "127.0.0.1")
+        ]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", both, raising=False)
+    with pytest.raises(OutboundRefused, match=r"127\.0\.0\.1"):
+        await Networks().resolve("both.example", 80)
+
+
+async def test_what_is_named_is_resolved_and_link_local_never_is() -> None:
+    assert await Networks(LOOPBACK).resolve("127.0.0.1", 80) == "127.0.0.1"
+    with pytest.raises(OutboundRefused):
+        await Networks(("0.0.0.0/0",)).resolve("169.254.169.254", 80)
+    with pytest.raises(OutboundRefused):
+        Outbound(("0.0.0.0/0",)).check("http://169.254.169.254/")

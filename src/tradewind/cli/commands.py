@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from tradewind import __version__
-from tradewind.cli import checks, events, files, history, keys, run
+from tradewind.cli import audit, checks, events, files, history, keys, run
 from tradewind.cli.archive import archive
 from tradewind.cli.rebuild import rebuild
 from tradewind.cli.start import up
@@ -65,6 +65,7 @@ def register() -> None:
     app.add_typer(files.imports, name="import", rich_help_panel="Data")
     app.add_typer(files.exports, name="export", rich_help_panel="Data")
     app.command("replay", rich_help_panel="Data")(history.replay)
+    app.add_typer(audit.app, name="audit", rich_help_panel="Operate")
     app.command("archive", rich_help_panel="Operate")(archive)
     app.command("rebuild", rich_help_panel="Operate")(rebuild)
     app.add_typer(checks.check, name="check", rich_help_panel="Prove")

@@ -109,7 +109,7 @@ def create_key(
 
         tradewind keys create till-3 -s orders:write > till-3.key
 
-    **Scopes**: accounts:read, accounts:write, carts:read, carts:write, catalog:write,
+    **Scopes**: accounts:read, accounts:write, audit:read, carts:read, carts:write, catalog:write,
     clients:write, events:read, events:write, fraud:review, inventory:read, inventory:write,
     keys:write, mailbox:read, orders:import, orders:read, orders:write, payments:read,
     payments:write, roles:write, tokens:read.

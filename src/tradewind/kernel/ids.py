@@ -20,6 +20,7 @@ LOW_62 = (1 << 62) - 1
 PREFIXES = {
     "acc": "account",
     "adr": "entry of an address book",
+    "aud": "entry of the audit",
     "cat": "category",
     "chg": "change of a cart",
     "clm": "claim of orders that were placed as a guest",

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 from msgspec import Struct
 
 from tradewind.kernel.answers import Answer, Idempotency
+from tradewind.kernel.audit import Audited, Change
 from tradewind.kernel.problems import Problem
 
 # Partitions per topic. The hash of the key places an event; changing the number moves keys.
@@ -47,11 +48,16 @@ class Command(Struct, frozen=True, kw_only=True):
     # Whether it begins something that many consumers go on with: then it waits in its queue while
     # one of them is behind, so that what was begun is finished first.
     begins: ClassVar[bool] = False
+    # Whether a request that submits it is recorded by it. False: one of many that one request
+    # makes, of which another is recorded.
+    recorded: ClassVar[bool] = True
 
     # Under which key it came, where it may be sent twice: then its outcome is an `Answer`
     # (kept, and replayed to a twin) or `Pending` (the answer follows with a later decision).
     idempotency: Idempotency | None = None
     trace: str | None = None
+    # Who is answerable for it, where that is recorded: an entry is made in the commit that does it.
+    audit: Audited | None = None
 
 
 class Delivered(Struct, frozen=True):
@@ -136,7 +142,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     `outcomes` has one entry per command, in order: a value (accepted) or a `Problem`; for events it
     is left empty. `answers` settle what was `Pending`, by resource. `signals` go to the listeners
     of this process after the commit; they are hints, lost in a crash: whatever they start must also
-    be found by a sweep.
+    be found by a sweep. `changes` say what commands did, by their place in the batch, for the
+    audit; a command without one is recorded by its request alone.
     """
 
     events: Sequence[Event] = ()
@@ -147,6 +154,7 @@ class Decision(Struct, frozen=True, kw_only=True):
     timers: Sequence[TimerSet | TimerDropped] = ()
     signals: Sequence[Any] = ()
     reconciled: Sequence[Reconciled] = ()  # each is counted and logged after the commit
+    changes: Mapping[int, Change] = {}
 
 
 NOTHING = Decision()

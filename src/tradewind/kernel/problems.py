@@ -30,6 +30,8 @@ class Problem(Exception):
     media_type: ClassVar[str] = "application/problem+json"
     # Whether an idempotent replay returns it: only what the business decided is kept.
     kept: ClassVar[bool] = False
+    # What a security system is told when somebody is refused so; "": nothing.
+    notice: ClassVar[str] = ""
 
     def __init__(
         self,

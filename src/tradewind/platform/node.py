@@ -8,15 +8,18 @@ import asyncio
 import contextvars
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from msgspec import Struct
 
+from tradewind.kernel.audit import Audited
 from tradewind.kernel.messages import Command, Decision, Event, Position, Reconciled
 from tradewind.kernel.problems import Problem
 from tradewind.platform import faults
+from tradewind.platform.audit.record import Record, write_with
+from tradewind.platform.audit.sealer import SEALED_EVERY_S
 from tradewind.platform.bus import dead_letters, delivery, feed, timers, watch, whole_log
 from tradewind.platform.bus.answers import WaitingRoom
 from tradewind.platform.bus.batcher import Batcher
@@ -24,16 +27,10 @@ from tradewind.platform.bus.consumer import Work
 from tradewind.platform.bus.dead_letters import DeadLetter
 from tradewind.platform.bus.delivery import Done, Handler, Unit, Workplace
 from tradewind.platform.bus.log import END_OF_XID, Vocabulary
-from tradewind.platform.bus.members import (
-    ANSWERS_CHANNEL,
-    LOG_CHANNEL,
-    Members,
-    behind,
-)
+from tradewind.platform.bus.members import ANSWERS_CHANNEL, LOG_CHANNEL, Members, behind
 from tradewind.platform.bus.reader import Reader
 from tradewind.platform.bus.segments import archive_folder
 from tradewind.platform.bus.segments import upkeep as keep_segments
-from tradewind.platform.database import disk
 from tradewind.platform.database.clock import Clock
 from tradewind.platform.database.disk import Disk
 from tradewind.platform.database.pool import Pool
@@ -115,6 +112,7 @@ class Node:
         self.vault = Vault(
             self.pool, secrets, queue_max=settings.batch_queue_max, wrote=self._wrote_apart
         )
+        self.audit = Record(self.pool, self.clock, secrets, settings)
         self.answers = WaitingRoom(
             self.pool, waiting_max=settings.waiting_max, alone=lambda: self.members.alone
         )
@@ -185,7 +183,7 @@ class Node:
         """Join the others and begin to work; returns when commands can be taken."""
         await self.members.join()
         self.disk.look()
-        self._spawn("disk", self._look_at_disk())
+        self._spawn("disk", self.disk.run())
         self._spawn("members", self.members.run())
         self._spawn("reader", self.reader.run())
         self._spawn("answers", self.answers.run())
@@ -193,10 +191,12 @@ class Node:
         self._spawn("retries", self._retry_dead_letters())
         self._spawn("orphans", self._sweep_orphans())
         self._spawn("watch", self._watch())
+        self._spawn("audit", self.audit.run())
         self._spawn("segments", keep_segments(self.pool, self.settings))
         for work in self.works:
             self._spawn(work.name, work.run())
-        for sweep in self.plan.sweeps:
+        sealing = SweepPlan("audit", "seal", SEALED_EVERY_S, self.audit.sealer.seal)
+        for sweep in (*self.plan.sweeps, sealing):
             self._spawn(f"{sweep.context}.{sweep.name}", self._sweep(sweep))
         self.ready = True
 
@@ -223,6 +223,7 @@ class Node:
         for task in [*self._tasks, *self._client_tasks]:
             task.cancel()
         await asyncio.gather(*self._tasks, *self._client_tasks, return_exceptions=True)
+        await self.audit.close()
         await self.members.leave()
         self.reader.close()
         await self.vault.close()
@@ -341,9 +342,11 @@ class Node:
 
     # -- the feed
 
-    async def feed_page(self, *, after: int, topic: str | None, limit: int) -> feed.FeedPage:
-        """Public events behind a position."""
-        sources = None if topic is None else list(self.plan.sources.get(topic, ()))
+    async def feed_page(
+        self, *, after: int, topic: str | None, limit: int, hidden: Collection[str] = ()
+    ) -> feed.FeedPage:
+        """Public events behind a position, but for those of `hidden` sources."""
+        sources = feed.sources_of(self.plan.sources, topic, hidden)
         async with self.pool.lend("tradewind_bus") as connection:
             return await whole_log.page(
                 connection, archive_folder(self.settings), after=after, sources=sources, limit=limit
@@ -372,14 +375,20 @@ class Node:
                 connection, consumer=consumer, parked=parked, count_max=count_max
             )
 
-    async def retry_dead_letters(self, *, consumer: str | None, key: str | None) -> int:
+    async def retry_dead_letters(
+        self, *, consumer: str | None, key: str | None, audit: Audited | None = None
+    ) -> int:
         """Have dead letters tried again by whoever holds them; how many."""
-        async with self.pool.lend("tradewind_bus") as connection:
+        async with self.pool.lend("tradewind_bus") as connection, connection.transaction():
+            await write_with(connection, audit, self.clock)
             return await dead_letters.ask_retry(connection, consumer=consumer, key=key)
 
-    async def drop_dead_letter(self, *, consumer: str, key: str) -> None:
+    async def drop_dead_letter(
+        self, *, consumer: str, key: str, audit: Audited | None = None
+    ) -> None:
         """Give up on a key's dead letter; what waits behind it runs."""
-        async with self.pool.lend("tradewind_bus") as connection:
+        async with self.pool.lend("tradewind_bus") as connection, connection.transaction():
+            await write_with(connection, audit, self.clock)
             await dead_letters.drop(connection, consumer=consumer, key=key)
 
     # -- inside
@@ -454,19 +463,7 @@ class Node:
             await asyncio.sleep(TIMERS_PUMPED_EVERY_S)
 
     async def _watch(self) -> None:
-        while True:
-            try:
-                await watch.look(
-                    self.pool, self.clock, self.works, self.answers, self.reader.cursor
-                )
-            except delivery.PASSING as fault:
-                logger.warning("watch.fault", fault=repr(fault)[:300])
-            await asyncio.sleep(watch.LOOK_EVERY_S)
-
-    async def _look_at_disk(self) -> None:
-        while True:
-            await asyncio.sleep(disk.LOOK_EVERY_S)
-            self.disk.look()
+        await watch.run(self.pool, self.clock, self.works, self.answers, self.reader)
 
     async def _sweep_orphans(self) -> None:
         """Destroy what the vault keeps for requests that came to nothing."""

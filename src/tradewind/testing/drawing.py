@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from tradewind import flow
+from tradewind.testing import permissions
 
 ORDER_LIFE = Path("docs/concepts/order-life.md")
+PERMISSIONS = Path("docs/reference/permissions.md")
 
 
 def order_life() -> str:
@@ -33,6 +35,7 @@ It commits its rows, its facts and its place in the log together.
 def main() -> None:
     """Write the pages."""
     ORDER_LIFE.write_text(order_life())
+    PERMISSIONS.write_text(permissions.page())
 
 
 if __name__ == "__main__":

@@ -122,8 +122,11 @@ class Storefront:
             return Reply(answer.status, answer.headers, await answer.read())
 
     async def admin(self, method: str, path: str, body: Any = None, **options: Any) -> Reply:
-        """A request with the first key, which may do everything."""
-        return await self.request(method, path, body, bearer=self.admin_key, **options)
+        """A request with the first key, which may do everything, and with a reason for it."""
+        headers = {"Tradewind-Reason": "a test", **(options.pop("headers", None) or {})}
+        return await self.request(
+            method, path, body, bearer=self.admin_key, headers=headers, **options
+        )
 
     async def given_product(
         self, sku: str, *, on_hand: int, price: str = "10.00", currency: str = "GBP"

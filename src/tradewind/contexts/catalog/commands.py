@@ -1,7 +1,7 @@
 """What catalog can be asked to do, and the bodies in which people ask it."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -171,6 +171,8 @@ class ImportChunk(Command, frozen=True, kw_only=True):
     `ImportProgress`, says up to which line; send the rest again.
     """
 
+    recorded: ClassVar[bool] = False  # the import is, where it begins and where it ends
+
     import_id: str
     first_line: int
     lines: tuple[bytes | None, ...]  # None: the line was longer than allowed and is not kept
@@ -221,6 +223,8 @@ class RemoveCategory(Command, frozen=True, kw_only=True):
 
 class FollowCategories(Command, frozen=True, kw_only=True):
     """Let some products follow their category. Outcome: whether there may be more."""
+
+    recorded: ClassVar[bool] = False  # what they follow is
 
 
 class AttributeDefinition(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -300,6 +304,7 @@ class RemovePriceList(Command, frozen=True, kw_only=True):
 class ApplyPrices(Command, frozen=True, kw_only=True):
     """Make some prices of lists part of their products. Outcome: whether there may be more."""
 
+    recorded: ClassVar[bool] = False  # the list is
     by: str = ""
 
 

@@ -16,6 +16,7 @@ from tradewind.contexts.fraud.rules import Authorised, DecideReviewRequest, Ende
 from tradewind.contexts.fraud.tables import HeldRow, HistoryRow, ReviewRow
 from tradewind.contexts.orders.events import OrderCancelled, OrderRejected
 from tradewind.contexts.payments.events import PaymentAuthorised
+from tradewind.kernel.audit import Change
 from tradewind.kernel.messages import Decision
 from tradewind.platform.database.transaction import Transaction
 
@@ -193,4 +194,8 @@ async def decide_reviews(tx: Transaction, commands: Sequence[DecideReview]) -> D
             tx.now,
             expect=len(decided),
         )
-    return Decision(events=decisions.events, outcomes=decisions.outcomes)
+    changes = {
+        index: Change(command.order_id, {"review": "held"}, {"review": command.verdict})
+        for index, command in enumerate(commands)
+    }
+    return Decision(events=decisions.events, outcomes=decisions.outcomes, changes=changes)

@@ -10,7 +10,7 @@ from tradewind.kernel.answers import Answer
 from tradewind.kernel.ids import is_id
 from tradewind.platform.gateway.pages import decode_cursor, encode_cursor
 from tradewind.platform.gateway.request import Request
-from tradewind.platform.gateway.routing import Keyed, Route, Scope
+from tradewind.platform.gateway.routing import Keyed, Route, Scope, Whose
 
 AFTER_EVERY_ID = "ord_~"  # sorts behind every order id in "C" order
 
@@ -87,6 +87,7 @@ ROUTES = (
         handler=get_reviews,
         summary="List the reviews of held orders.",
         permission=REVIEWER,
+        whose=Whose.SHOP,
         query=ReviewQuery,
         answers={200: ReviewPage},
         tag="reviews",
@@ -97,6 +98,7 @@ ROUTES = (
         handler=get_review,
         summary="Read the review of an order.",
         permission=REVIEWER,
+        whose=Whose.SHOP,
         answers={200: Review},
         problems=(UnknownReview,),
         tag="reviews",
@@ -107,6 +109,8 @@ ROUTES = (
         handler=release_order,
         summary="Release a held order.",
         permission=REVIEWER,
+        whose=Whose.SHOP,
+        needs_reason=True,
         body=ReviewBody,
         answers={200: Review},
         problems=(UnknownReview, ReviewClosed),
@@ -119,6 +123,8 @@ ROUTES = (
         handler=refuse_order,
         summary="Refuse a held order.",
         permission=REVIEWER,
+        whose=Whose.SHOP,
+        needs_reason=True,
         body=ReviewBody,
         answers={200: Review},
         problems=(UnknownReview, ReviewClosed),

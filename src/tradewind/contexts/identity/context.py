@@ -203,7 +203,8 @@ def others_tokens(node: Node) -> AccessTokens | None:
         roles_claim=settings.oidc_roles_claim,
         roles=settings.oidc_roles,
     )
-    return AccessTokens(accepts, ForeignKeys(settings.oidc_issuer), None)
+    foreign = ForeignKeys(settings.oidc_issuer, networks=settings.outbound_networks)
+    return AccessTokens(accepts, foreign, None)
 
 
 class SigningKeys:

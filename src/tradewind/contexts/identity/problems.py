@@ -18,6 +18,7 @@ class ScopeNotHeld(Problem):
 
     status = 403
     code = "scope_not_held"
+    notice = "permission_refused"
     title = "You cannot give a scope that you do not hold."
 
 
@@ -53,6 +54,7 @@ class InvalidCredentials(Problem):
 
     status = 401
     code = "invalid_credentials"
+    notice = "login_failed"
     title = "The address or the password is wrong."
 
 
@@ -69,6 +71,7 @@ class TooManyAttempts(Problem):
 
     status = 429
     code = "too_many_attempts"
+    notice = "account_locked"
     title = "This address was tried too often."
 
 

@@ -2,7 +2,7 @@
 
 import re
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, Struct
 
@@ -114,6 +114,8 @@ class TakeStockLines(Command, frozen=True, kw_only=True):
 
     Lines up to the import's `lines_taken` are skipped. Outcome: `ImportProgress`.
     """
+
+    recorded: ClassVar[bool] = False  # the import is, where it begins and where it ends
 
     import_id: str
     first_line: int

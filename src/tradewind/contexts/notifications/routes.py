@@ -5,7 +5,7 @@ from tradewind.contexts.notifications.tables import MailboxQuery, Mails
 from tradewind.kernel.answers import Answer
 from tradewind.platform.gateway.pages import decode_cursor, encode_cursor
 from tradewind.platform.gateway.request import Request
-from tradewind.platform.gateway.routing import Route, Scope
+from tradewind.platform.gateway.routing import Route, Scope, Whose
 
 AFTER_EVERY_ID = "msg_~"  # sorts behind every message id in "C" order
 
@@ -52,6 +52,8 @@ ROUTES = (
         handler=get_mailbox,
         summary="Read the embedded mailbox.",
         permission=Scope("mailbox:read"),
+        whose=Whose.SHOP,
+        personal=True,
         query=MailboxQuery,
         answers={200: Mails},
         tag="mailbox",

@@ -34,7 +34,7 @@ from tradewind.kernel.money import AMOUNT_MINOR_MAX, Amount, format_minor, parse
 from tradewind.kernel.problems import FieldError
 from tradewind.platform.gateway.pages import decode_cursor, encode_cursor
 from tradewind.platform.gateway.request import Request
-from tradewind.platform.gateway.routing import Keyed, Route, Scope
+from tradewind.platform.gateway.routing import Keyed, Route, Scope, Whose
 from tradewind.platform.node import Node
 
 AFTER_EVERY_REFUND = "ref_~"  # sorts behind every refund id in "C" order
@@ -222,6 +222,7 @@ ROUTES = (
         handler=get_payment,
         summary="Read a payment.",
         permission=READ,
+        whose=Whose.SHOP,
         answers={200: PaymentView},
         problems=(PaymentNotFound,),
         tag="payments",
@@ -232,6 +233,7 @@ ROUTES = (
         handler=post_refund,
         summary="Refund a payment, in whole or in part.",
         permission=Scope("payments:write"),
+        whose=Whose.SHOP,
         body=RefundRequest,
         answers={201: RefundView, 202: RefundView},
         problems=(
@@ -251,6 +253,7 @@ ROUTES = (
         handler=get_refunds,
         summary="List the refunds of a payment.",
         permission=READ,
+        whose=Whose.SHOP,
         query=PageQuery,
         answers={200: RefundList},
         problems=(PaymentNotFound,),
@@ -262,6 +265,7 @@ ROUTES = (
         handler=get_refund,
         summary="Read a refund.",
         permission=READ,
+        whose=Whose.SHOP,
         answers={200: RefundView},
         problems=(RefundNotFound,),
         tag="payments",
@@ -272,6 +276,7 @@ ROUTES = (
         handler=get_balance,
         summary="Read the balance of every account.",
         permission=READ,
+        whose=Whose.SHOP,
         answers={200: BalanceList},
         tag="ledger",
     ),
@@ -281,6 +286,7 @@ ROUTES = (
         handler=get_entries,
         summary="List the postings of the ledger.",
         permission=READ,
+        whose=Whose.SHOP,
         query=PageQuery,
         answers={200: PostingList},
         tag="ledger",
@@ -298,6 +304,7 @@ def charges_route(
         handler=charges_from(read_charges),
         summary="Read the simulated provider's own record of an order.",
         permission=READ,
+        whose=Whose.SHOP,
         query=ChargesQuery,
         answers={200: ChargeList},
         problems=(ProviderUnavailable,),

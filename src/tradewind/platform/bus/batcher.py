@@ -281,6 +281,7 @@ class Batcher:
                 causes=causes(commands),
                 durable=type(commands[0]).durable,
                 keyed=bool(keyed),
+                audited=any(command.audit is not None for command in commands),
                 name=name,
                 expected=self.room.expect,
             ),

@@ -14,6 +14,7 @@ from prometheus_client import Histogram
 
 from tradewind.kernel.answers import Pending, Settled
 from tradewind.kernel.messages import Decision, Delivered, Position
+from tradewind.platform.audit import entries
 from tradewind.platform.bus import idempotency, log, timers
 from tradewind.platform.bus.log import Cause
 from tradewind.platform.bus.recent import Announced
@@ -115,6 +116,7 @@ class Unit(Struct, frozen=True, kw_only=True):
     # Whether the commit always waits for the disk; else only where something leaves with it.
     durable: bool = True
     keyed: bool = False  # messages are commands, some with idempotency keys
+    audited: bool = False  # messages are commands, some of which go on record
     anew: bool = False  # tried before, and came too late
     name: str = ""  # whose figures it counts among
     extra: Callable[[Transaction], None] | None = None  # more writes for the same commit
@@ -185,6 +187,8 @@ async def attempt(workplace: Workplace, unit: Unit) -> Done:
         announced: Announced | None = None
         if unit.keyed:
             settled = idempotency.keep(tx, unit.context, unit.messages, decision.outcomes)
+        if unit.audited:
+            entries.write(tx, entries.of_unit(unit.messages, decision, tx.now))
         for outcome in decision.outcomes:
             if unit.expected is not None and isinstance(outcome, Pending):
                 unit.expected(outcome.resource, unit.context)

@@ -7,7 +7,7 @@ transactions, and so survives a restore, a failover and a change of topology.
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from msgspec import Raw, Struct
@@ -174,3 +174,14 @@ def decode_cursor(text: str) -> int | None:
     if f"{version}:" != CURSOR_VERSION or not position.isdigit() or len(position) > 18:
         return None
     return int(position)
+
+
+def sources_of(
+    by_topic: Mapping[str, Sequence[str]], topic: str | None, hidden: Collection[str]
+) -> list[str] | None:
+    """Whose events a reader is shown; None: everybody's."""
+    if topic is None and not hidden:
+        return None
+    topics = by_topic if topic is None else (topic,)
+    told = [source for name in topics for source in by_topic.get(name, ())]
+    return [source for source in told if source not in hidden]

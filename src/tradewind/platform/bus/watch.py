@@ -1,8 +1,12 @@
 """The bus as an operator sees it: lag, the horizon's age, who waits. Looked at once a second."""
 
+import asyncio
+
 from tradewind.kernel.messages import Position
 from tradewind.platform.bus.answers import WaitingRoom
 from tradewind.platform.bus.consumer import Work
+from tradewind.platform.bus.delivery import PASSING
+from tradewind.platform.bus.reader import Reader
 from tradewind.platform.database.clock import Clock
 from tradewind.platform.database.pool import Pool
 from tradewind.platform.telemetry import logs, metrics
@@ -44,3 +48,15 @@ async def look(
             application=oldest["application_name"],
             reader_at=cursor.xid,
         )
+
+
+async def run(
+    pool: Pool, clock: Clock, works: list[Work], room: WaitingRoom, reader: Reader
+) -> None:
+    """Look, again and again; a fault passes."""
+    while True:
+        try:
+            await look(pool, clock, works, room, reader.cursor)
+        except PASSING as fault:
+            logger.warning("watch.fault", fault=repr(fault)[:300])
+        await asyncio.sleep(LOOK_EVERY_S)

@@ -5,6 +5,7 @@ nothing can be read either. So the gateway stops taking writes while some room i
 begun is finished within the reserve, reads go on, and writes are taken again by themselves.
 """
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -39,3 +40,9 @@ class Disk:
         elif self.low and not low:
             logger.info("disk.has_room", free_mb=free_mb)
         self.low = low
+
+    async def run(self) -> None:
+        """Look, again and again."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            self.look()

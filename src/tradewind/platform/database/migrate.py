@@ -60,6 +60,8 @@ class SchemaSource(Struct, frozen=True):
     schema: str
     folder: Path
     is_context: bool = True
+    # False: its migrations say themselves what its role may do.
+    granted: bool = True
 
 
 async def migrate(pool: Pool, sources: Sequence[SchemaSource]) -> list[str]:
@@ -104,7 +106,8 @@ async def apply(connection: Connection, sources: Sequence[SchemaSource]) -> list
             async with connection.transaction():
                 await ensure_schema(connection, source)
                 await connection.execute(text)
-                await grant(connection, source)
+                if source.granted:
+                    await grant(connection, source)
                 await connection.execute(
                     "INSERT INTO tradewind.migrations (schema, name, sha256) VALUES ($1, $2, $3)",
                     source.schema,

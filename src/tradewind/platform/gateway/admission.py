@@ -8,13 +8,17 @@ it is none). With `TRADEWIND_LIMITS=off` nothing is counted, and proxies are bel
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tradewind.kernel.problems import Problem
 from tradewind.platform.gateway.endpoint import Header
 from tradewind.platform.gateway.guesses import Guess
 from tradewind.platform.gateway.limits import PLANS, Limits, Policy, Verdict, network_of
 from tradewind.platform.gateway.problems import (
+    Forbidden,
+    NotFound,
     QuotaExceeded,
     TooManyAtOnce,
     TooManyRequests,
+    Unauthenticated,
 )
 from tradewind.platform.gateway.proxies import Proxies
 from tradewind.platform.gateway.quotas import DAY_S, Quotas
@@ -179,6 +183,20 @@ def limit_headers(verdicts: Sequence[tuple[str, Verdict]]) -> list[Header]:
         f'"{name}";r={verdict.remaining};t={verdict.reset_s}' for name, verdict in verdicts
     )
     return [(b"ratelimit-policy", policies.encode()), (b"ratelimit", standing.encode())]
+
+
+def notice_of(refusal: Problem, *, shown: bool) -> str:
+    """What a security system hears of a refusal; "" where it hears nothing.
+
+    Who shows no credential at all has tried nothing.
+    """
+    if isinstance(refusal, TooManyRequests | QuotaExceeded):
+        return "rate_limited"
+    if not shown:
+        return ""
+    if isinstance(refusal, Unauthenticated):
+        return "credential_refused"
+    return "permission_refused" if isinstance(refusal, Forbidden | NotFound) else ""
 
 
 def over(verdict: Verdict) -> TooManyRequests:

@@ -19,7 +19,7 @@ from tradewind.kernel.problems import Problem
 from tradewind.platform.bus.delivery import PASSING
 from tradewind.platform.cache.memory import Memory
 from tradewind.platform.gateway import trace
-from tradewind.platform.gateway.admission import Admission
+from tradewind.platform.gateway.admission import Admission, notice_of
 from tradewind.platform.gateway.certificates import Certificates
 from tradewind.platform.gateway.cors import Cors
 from tradewind.platform.gateway.endpoint import (
@@ -49,6 +49,7 @@ from tradewind.platform.gateway.problems import (
 )
 from tradewind.platform.gateway.protocol import IN_ONE, AtOnce
 from tradewind.platform.gateway.quotas import Quotas
+from tradewind.platform.gateway.reasons import HEADER, read_reason
 from tradewind.platform.gateway.recall import Recall, Remembered, target_of
 from tradewind.platform.gateway.receiving import (
     DISCARDED_BYTES_MAX,
@@ -283,14 +284,7 @@ class Application:
         request.memory = self._recall.memories.get(endpoint.context)
         request.issuer = self._issuer
         request.certificate = self._certificates.thumbprint(headers, peer[0] if peer else "")
-        authorization = headers.get(b"authorization")
-        if authorization is not None and not endpoint.own_credentials:
-            request.credential = await self._identify(authorization, request)
-        elif not endpoint.open:
-            endpoint.permit(None, None)
-        self.admission.count(endpoint.route.limit, request, extra)
-        if request.credential is not None and self.admission.has_quota(request.credential):
-            await self.admission.count_day(request.credential, extra)
+        await self._admit(endpoint, request, headers.get(b"authorization"), extra)
         caller = self.admission.begin(request)
         try:
             return await self._admitted(endpoint, request, scope, receive, extra)
@@ -305,13 +299,8 @@ class Application:
         receive: Receive,
         extra: list[Header],
     ) -> Response:
-        """The rest, for who is within the limits."""
-        headers, params = request.raw_headers, request.params
-        parameter = endpoint.held_parameter
-        resource = params[parameter] if parameter else None
-        owner = endpoint.permit(request.credential, resource)
-        if owner is not None:
-            await check_owner(owner, request, resource)
+        """The rest, for who was let in."""
+        headers = request.raw_headers
         raw = b""
         if endpoint.reads_body:
             await self._check_body(endpoint, headers, receive, extra)
@@ -329,9 +318,50 @@ class Application:
             no_query(query_string)
         if endpoint.body is not None:
             request.body = endpoint.body.read(raw)
-        if endpoint.route.queue is not None:
-            return endpoint.render(await self._queue(endpoint.route.queue, request))
-        return await self._answer(endpoint, request, headers, target_of(scope))
+        if request.on_record:
+            required = endpoint.route.needs_reason and request.is_staff
+            request.reason = read_reason(headers.get(HEADER), request.body, required=required)
+        try:
+            if endpoint.route.queue is not None:
+                return endpoint.render(await self._queue(endpoint.route.queue, request))
+            return await self._answer(endpoint, request, headers, target_of(scope))
+        except Problem as refusal:
+            self._note(refusal.notice, request)
+            raise
+
+    async def _admit(
+        self,
+        endpoint: Endpoint,
+        request: Request,
+        authorization: bytes | None,
+        extra: list[Header],
+    ) -> None:
+        """Let the caller in, or refuse him; who showed a credential in vain is noted."""
+        parameter = endpoint.held_parameter
+        resource = request.params[parameter] if parameter else None
+        try:
+            if authorization is not None and not endpoint.own_credentials:
+                request.credential = await self._identify(authorization, request)
+            elif not endpoint.open:
+                endpoint.permit(None, None)
+            self.admission.count(endpoint.route.limit, request, extra)
+            if request.credential is not None and self.admission.has_quota(request.credential):
+                await self.admission.count_day(request.credential, extra)
+            owner = endpoint.permit(request.credential, resource)
+            if owner is not None:
+                await check_owner(owner, request, resource)
+        except Problem as refusal:
+            self._note(notice_of(refusal, shown=authorization is not None), request)
+            raise
+        request.is_staff = endpoint.is_staff(request.credential, resource)
+        request.on_record = endpoint.goes_on_record(staff=request.is_staff)
+
+    def _note(self, notice: str, request: Request) -> None:
+        """Count a refusal that a security system hears of."""
+        if notice:
+            caller = request.credential.id if request.credential is not None else ""
+            operation, trace_id = request.route.operation, request.trace_id
+            self.node.audit.refused(notice, operation, caller, request.client, trace_id)
 
     async def _answer(
         self, endpoint: Endpoint, request: Request, headers: Mapping[bytes, bytes], target: bytes
@@ -347,6 +377,8 @@ class Application:
             memory.missed()
         mark = memory.mark() if memory is not None else 0
         answer: Answer | Settled = await endpoint.route.handler(request)
+        if request.on_record:
+            await request.leave_record(answer.status)
         response = endpoint.render(answer)
         if not endpoint.shared or response.status != 200 or response.pieces is not None:
             return response
@@ -362,6 +394,8 @@ class Application:
         request.comes(command)
         try:
             answer: Answer | Settled = await request.route.handler(request)
+            if request.on_record:
+                await request.leave_record(answer.status)
             return answer
         finally:
             request.came()

@@ -8,6 +8,7 @@ from prometheus_client import Counter, Histogram
 
 from tradewind.kernel.answers import Answer, Settled
 from tradewind.kernel.problems import Problem
+from tradewind.platform.audit.ecs import NOTICES
 from tradewind.platform.gateway.forms import FORM, Form
 from tradewind.platform.gateway.parameters import Query
 from tradewind.platform.gateway.problems import (
@@ -24,6 +25,7 @@ from tradewind.platform.gateway.routing import (
     OrderHolder,
     OwnCredentials,
     Owner,
+    Recorded,
     Route,
     Scope,
     SignedIn,
@@ -86,6 +88,7 @@ class Endpoint:
         # The same for everybody, but for who says that he is somebody: caches on the way must know.
         self.shared = self.open and route.method == "GET" and route.cache.startswith("public")
         self.fixed = "immutable" in route.cache
+        assert not route.notice or route.notice in NOTICES, f"{route.notice} is no notice"
         self._media_types = frozenset(name.encode() for name in route.media_types)
         self._heads: dict[tuple[int, str], list[Header]] = {}
         self.seconds: Histogram = metrics.HTTP_SECONDS.labels(route.method, route.path)
@@ -128,6 +131,24 @@ class Endpoint:
                 # Whether it exists is nobody's business but its holder's.
                 raise NotFound
         return None
+
+    def is_staff(self, credential: Credential | None, resource: str | None) -> bool:
+        """Whether a caller who was let in came by a scope, and not as whose thing it is."""
+        permission = self.route.permission
+        if credential is None or not isinstance(permission, Scope | OrderHolder | CartHolder):
+            return False
+        if isinstance(permission, Scope):
+            return True
+        is_order = isinstance(permission, OrderHolder)
+        held = credential.order_id if is_order else credential.cart_id
+        return held != resource and credential.may(permission.scope)
+
+    def goes_on_record(self, *, staff: bool) -> bool:
+        """Whether what this caller does here is recorded."""
+        route = self.route
+        if route.recorded is Recorded.NOBODY or not (route.writes or route.personal):
+            return False
+        return staff or route.recorded is Recorded.EVERYBODY
 
     @property
     def body_may_be_empty(self) -> bool:

@@ -5,11 +5,14 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from tradewind.kernel.answers import Answer
+from tradewind.platform.audit.events import SOURCE, TOPIC
 from tradewind.platform.bus import feed
 from tradewind.platform.bus.feed import FeedPage
-from tradewind.platform.gateway.problems import invalid_query
+from tradewind.platform.gateway.problems import Forbidden, invalid_query
 from tradewind.platform.gateway.request import Request
-from tradewind.platform.gateway.routing import Route, Scope
+from tradewind.platform.gateway.routing import Route, Scope, Whose
+
+READS_AUDIT = "audit:read"
 
 
 class EventsQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -24,7 +27,8 @@ async def get_events(request: Request) -> Answer:
     """The public events behind a cursor, in the order they happened.
 
     `next` is always given, at the end too: keep it and pass it as `after` to go on, now or in a
-    year. Per source and subject `sequence` counts 1, 2, 3, so a reader can prove that it has all.
+    year. What concerns security, the topic `security-events`, is shown to who may read the audit.
+    Per source and subject `sequence` counts 1, 2, 3, so a reader can prove that it has all.
     """
     query: EventsQuery = request.query
     after = 0
@@ -36,7 +40,15 @@ async def get_events(request: Request) -> Answer:
     topics = request.node.plan.sources
     if query.topic is not None and query.topic not in topics:
         raise invalid_query("topic", f"is none of {', '.join(sorted(topics))}")
-    page = await request.node.feed_page(after=after, topic=query.topic, limit=query.limit)
+    assert request.credential is not None, "the route needs a scope"
+    hidden: set[str] = set()
+    if not request.credential.may(READS_AUDIT):
+        if query.topic == TOPIC:
+            raise Forbidden(f"The topic {TOPIC} takes the scope {READS_AUDIT}.")
+        hidden = {SOURCE}
+    page = await request.node.feed_page(
+        after=after, topic=query.topic, limit=query.limit, hidden=hidden
+    )
     return Answer(body=page)
 
 
@@ -58,6 +70,7 @@ ROUTES = (
         handler=get_end,
         summary="Find the end of the feed.",
         permission=Scope("events:read"),
+        whose=Whose.SHOP,
         answers={200: FeedEnd},
         tag="events",
     ),
@@ -67,6 +80,7 @@ ROUTES = (
         handler=get_events,
         summary="Follow what happens.",
         permission=Scope("events:read"),
+        whose=Whose.SHOP,
         query=EventsQuery,
         answers={200: FeedPage},
         tag="events",

@@ -7,7 +7,7 @@ from msgspec import Meta, Struct
 from tradewind.kernel.answers import Answer
 from tradewind.platform.bus.dead_letters import DeadLetter
 from tradewind.platform.gateway.request import Request
-from tradewind.platform.gateway.routing import Route, Scope
+from tradewind.platform.gateway.routing import Route, Scope, Whose
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 
@@ -59,14 +59,18 @@ async def get_dead_letters(request: Request) -> Answer:
 async def post_retry(request: Request) -> Answer:
     """Try dead letters again, and then what waits behind them, in the order of the log."""
     body: RetryBody = request.body
-    count = await request.node.retry_dead_letters(consumer=body.consumer, key=body.key)
+    count = await request.node.retry_dead_letters(
+        consumer=body.consumer, key=body.key, audit=request.audited()
+    )
     return Answer(status=202, body=Retried(count))
 
 
 async def post_drop(request: Request) -> Answer:
     """Give a key's dead letter up for good; what waits behind it is handled."""
     body: DropBody = request.body
-    await request.node.drop_dead_letter(consumer=body.consumer, key=body.key)
+    await request.node.drop_dead_letter(
+        consumer=body.consumer, key=body.key, audit=request.audited(f"{body.consumer} {body.key}")
+    )
     return Answer(status=204)
 
 
@@ -77,6 +81,7 @@ ROUTES = (
         handler=get_dead_letters,
         summary="List what could not be handled.",
         permission=Scope("events:read"),
+        whose=Whose.SHOP,
         query=LettersQuery,
         answers={200: LettersPage},
         tag="events",
@@ -87,6 +92,7 @@ ROUTES = (
         handler=post_retry,
         summary="Try dead letters again.",
         permission=Scope("events:write"),
+        whose=Whose.SHOP,
         body=RetryBody,
         answers={202: Retried},
         tag="events",
@@ -97,6 +103,7 @@ ROUTES = (
         handler=post_drop,
         summary="Give a dead letter up.",
         permission=Scope("events:write"),
+        whose=Whose.SHOP,
         body=DropBody,
         answers={204: None},
         tag="events",

@@ -14,6 +14,7 @@ from tradewind.platform.gateway.examples import example_of
 from tradewind.platform.gateway.forms import FORM, InvalidForm
 from tradewind.platform.gateway.idempotency import KEY_CHARACTERS_MAX
 from tradewind.platform.gateway.paths import PARAMETER
+from tradewind.platform.gateway.reasons import LENGTH_MAX as REASON_LENGTH_MAX
 from tradewind.platform.gateway.routing import (
     Anyone,
     CartHolder,
@@ -23,6 +24,7 @@ from tradewind.platform.gateway.routing import (
     Route,
     Scope,
     SignedIn,
+    Whose,
 )
 from tradewind.platform.gateway.system_paths import HTML, system_paths
 
@@ -250,6 +252,19 @@ def parameters_of(
                 "schema": {"type": "string", "minLength": 1, "maxLength": KEY_CHARACTERS_MAX},
             }
         )
+    if route.writes or route.personal:
+        told = "reason" in getattr(route.body, "__struct_fields__", ())
+        found.append(
+            {
+                "name": "Tradewind-Reason",
+                "in": "header",
+                "required": route.needs_reason and route.whose is Whose.SHOP and not told,
+                "description": "Why staff does this, such as a case number; it goes on record. "
+                + ("Staff must say it here" if route.needs_reason else "It may stand here")
+                + (", or as `reason` in the body." if told else "."),
+                "schema": {"type": "string", "minLength": 1, "maxLength": REASON_LENGTH_MAX},
+            }
+        )
     return found
 
 
@@ -299,6 +314,10 @@ def refusals_of(route: Route) -> list[type[Problem]]:
         ]
     if route.keyed is Keyed.REQUIRED:
         found.append(ours.IdempotencyKeyRequired)
+    if route.writes or route.personal:
+        found.append(ours.ReasonInvalid)
+    if route.needs_reason:
+        found.append(ours.ReasonRequired)
     if route.body is not None:
         is_form = FORM in route.media_types
         found += [InvalidForm] if is_form else [ours.InvalidJson, ours.InvalidBody]

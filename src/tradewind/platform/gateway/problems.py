@@ -125,6 +125,28 @@ class IdempotencyKeyInvalid(Problem):
     title = "The Idempotency-Key header is not usable."
 
 
+class ReasonRequired(Problem):
+    """Who moves money or looks at people for the shop says why; it goes on record."""
+
+    status = 400
+    code = "reason_required"
+    title = "This request needs a reason."
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Say why in the header Tradewind-Reason, such as a case number: up to 500 characters. "
+            "It goes on record."
+        )
+
+
+class ReasonInvalid(Problem):
+    """A reason is 1 to 500 printable characters."""
+
+    status = 400
+    code = "reason_invalid"
+    title = "The Tradewind-Reason header is not usable."
+
+
 class Unauthenticated(Problem):
     """No credential, or one that is wrong, expired or revoked."""
 
@@ -255,6 +277,8 @@ GATEWAY_PROBLEMS: tuple[type[Problem], ...] = (
     PreconditionFailed,
     PreconditionRequired,
     QuotaExceeded,
+    ReasonInvalid,
+    ReasonRequired,
     RequestTimeout,
     Stopping,
     TooManyAtOnce,

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tradewind.kernel.answers import Idempotency
+from tradewind.kernel.audit import Audited
+from tradewind.kernel.ids import new_id
 from tradewind.kernel.messages import Command
 from tradewind.platform.cache.memory import FRESH_S, Depends, Memory
 from tradewind.platform.database.transaction import Snapshot
@@ -37,19 +39,23 @@ class Request:
         "_context",
         "_fingerprints",
         "_headers",
+        "_recorded",
         "body",
         "certificate",
         "chunks",
         "client",
         "credential",
         "depends",
+        "is_staff",
         "issuer",
         "key",
         "memory",
         "node",
+        "on_record",
         "params",
         "query",
         "raw_headers",
+        "reason",
         "route",
     )
 
@@ -67,6 +73,9 @@ class Request:
     chunks: AsyncIterator[bytes] | None  # the body of a streamed route
     depends: Depends | None  # of an open GET: what its answer is made of, so that it can be kept
     memory: Memory | None  # what this process remembers of the context
+    is_staff: bool  # came in by a scope, and not as whose thing it is
+    on_record: bool  # what this caller does here is recorded
+    reason: str  # why staff does it, where they said so
 
     def __init__(
         self,
@@ -93,6 +102,48 @@ class Request:
         self.key = self.certificate = self.issuer = None
         self.chunks = None
         self._coming: type[Command] | None = None
+        self._recorded = False
+        self.on_record = self.is_staff = False
+        self.reason = ""
+
+    def audited(self, about: str | None = None) -> Audited | None:
+        """Who is answerable, for what is about to be done; None where it is not recorded.
+
+        Whoever takes it writes it, in the transaction of the effect.
+        """
+        if not self.on_record:
+            return None
+        self._recorded = True
+        entry_id = new_id("aud")
+        mask = self.node.audit.mask
+        return Audited(
+            entry_id=entry_id,
+            principal=self.credential.id if self.credential is not None else "",
+            operation=self.route.operation,
+            object=about or " ".join(self.params.values()) or self._own_account,
+            address=mask.address(self.client),
+            notice=self.route.notice,
+            trace=self._begun.trace_id,
+            reason=mask.seal(self.reason, entry_id),
+        )
+
+    @property
+    def _own_account(self) -> str:
+        return (self.credential.account_id or "") if self.credential is not None else ""
+
+    async def leave_record(self, status: int) -> None:
+        """Record what no unit of work has: a look at personal data, a write of another kind.
+
+        Called before the answer goes out: what is shown is on record.
+        """
+        if self._recorded or not self.on_record or status >= 400:
+            return
+        audited = self.audited()
+        assert audited is not None
+        if self.route.writes:
+            await self.node.audit.did(audited)
+        else:
+            await self.node.audit.read(audited)
 
     def comes(self, command: type[Command]) -> None:
         """It will submit one of these: there must be room for it."""
@@ -171,8 +222,10 @@ class Request:
 
     async def submit(self, command: Command) -> Any:
         """Hand a command in, under this request's trace; its outcome, or the problem raised."""
-        if command.trace is None:
-            command = msgspec.structs.replace(command, trace=self._begun.parent)
+        audited = self.audited() if self.on_record and type(command).recorded else None
+        if command.trace is None or audited is not None:
+            trace = command.trace or self._begun.parent
+            command = msgspec.structs.replace(command, trace=trace, audit=audited)
         self.came()
         return await self.node.submit(command)
 

@@ -67,6 +67,31 @@ class SignedIn(Struct, frozen=True):
 Permission = Anyone | OwnCredentials | Scope | OrderHolder | CartHolder | SignedIn
 
 
+class Whose(Enum):
+    """Whose the things are that a route shows or changes: the second half of its permission.
+
+    Which scope a caller needs says `permission`; whose things that opens says this. Every route
+    names it, and tests call each with things of one's own and of others.
+    """
+
+    PUBLIC = "public"  # nobody's: the same for everyone
+    MAKER = "maker"  # made by this very call, for its caller; nothing that was there is reached
+    HOLDER = (
+        "holder"  # of whoever holds the token of what the path names; to others it is not there
+    )
+    SECRET = "secret"  # of whoever knows what the body must hold: a password, a mailed token
+    CALLER = "caller"  # of the credential itself: no other can be named
+    SHOP = "shop"  # the shop's: whoever has the scope may have all of them
+
+
+class Recorded(Enum):
+    """Of whom it goes on record what they did with a route."""
+
+    STAFF = "staff"  # who came in by a scope: their writes, and reads of `personal` answers
+    EVERYBODY = "everybody"  # holders and callers, too
+    NOBODY = "nobody"
+
+
 class Keyed(Enum):
     """Whether a route takes an Idempotency-Key."""
 
@@ -102,3 +127,19 @@ class Route(Struct, frozen=True, kw_only=True):
     body_bytes_max: int = JSON_BODY_BYTES_MAX
     examples: Mapping[str, str] = {}  # of a body that is no JSON, or of an answer: by media type
     tag: str = ""
+    whose: Whose | None = None  # a route without one fails the build
+    recorded: Recorded = Recorded.STAFF
+    personal: bool = False  # its answer shows personal data: reading it goes on record
+    # Staff must say why, in `Tradewind-Reason` or a `reason` of the body: 400 without.
+    needs_reason: bool = False
+    notice: str = ""  # what a security system is told when it was used; a name of audit/ecs.py
+
+    @property
+    def operation(self) -> str:
+        """How the record names it: "POST /v1/keys"."""
+        return f"{self.method} {self.path}"
+
+    @property
+    def writes(self) -> bool:
+        """Whether it may change something."""
+        return self.method not in ("GET", "HEAD")

@@ -1,19 +1,16 @@
 """Another issuer's tokens in place of ours: its keys are found by discovery, its roles mapped.
 
 Invariants: only the issuer named in the settings is asked, where its own document says, over TLS
-(or on the loopback address); nothing that a token says is ever fetched. An unknown kid is asked for
+and on the public internet (or in a network that the settings name); nothing that a token says is ever fetched. An unknown kid is asked for
 at most once per `UNKNOWN_AGAIN_S`, whoever invents how many. What was fetched stays good while the
 issuer is away, for `STALE_S_MAX`.
 """
 
 import asyncio
-import ipaddress
 import time
-from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-
-import aiohttp
 
 from tradewind.platform.security import jose
 from tradewind.platform.security.access_tokens import (
@@ -21,17 +18,20 @@ from tradewind.platform.security.access_tokens import (
     Accepts,
     TokensUnavailable,
 )
+from tradewind.platform.security.addresses import OutboundRefused
 from tradewind.platform.security.credentials import Credential
 from tradewind.platform.security.jose import TokenRefused, VerificationKey
 from tradewind.platform.telemetry import logs
+
+if TYPE_CHECKING:
+    from tradewind.platform.security.outbound import Outbound
 
 READ_AGAIN_S = 600.0
 UNKNOWN_AGAIN_S = 30.0
 STALE_S_MAX = 24 * 3_600.0
 TIMEOUT_S = 5.0
-# A set of a few dozen keys has 50 kB.
-DOCUMENT_BYTES_MAX = 512 * 1024
 KEYS_MAX = 100
+LOOPBACK = ("127.0.0.0/8", "::1/128")
 ALGORITHMS = frozenset({"ES256", "ES384", "EdDSA", "RS256", "PS256"})
 # Most issuers write JWT on their access tokens, too. What tells these from ID tokens is whom they
 # are for, and what only an ID token has.
@@ -48,10 +48,13 @@ class ForeignKeys:
         self,
         issuer: str,
         *,
+        networks: Sequence[str] = (),
         timer: Callable[[], float] = time.monotonic,
         unknown_again_s: float = UNKNOWN_AGAIN_S,
     ) -> None:
         self._issuer = issuer
+        self._inside = inside(issuer, networks)
+        self._outbound: Outbound | None = None
         self._timer = timer
         self._unknown_again_s = unknown_again_s
         self._known: dict[str, VerificationKey] = {}
@@ -78,8 +81,8 @@ class ForeignKeys:
                 return
             self._tried_at = self._timer()
             try:
-                documents = await fetch_keys(self._issuer)
-            except (aiohttp.ClientError, TimeoutError, OSError, TokenRefused) as error:
+                documents = await self._fetch()
+            except (TimeoutError, OSError, TokenRefused, OutboundRefused) as error:
                 logger.warning(
                     "oidc.keys_not_fetched", issuer=self._issuer, fault=repr(error)[:300]
                 )
@@ -88,47 +91,45 @@ class ForeignKeys:
             self._known = {key.kid: key for key in found if key is not None}
             self._read_at = self._timer()
 
+    async def _fetch(self) -> list[Any]:
+        import aiohttp  # half a second to load: only who has another issuer pays
 
-async def fetch_keys(issuer: str) -> list[Any]:
+        from tradewind.platform.security.outbound import Outbound
+
+        if self._outbound is None:
+            self._outbound = Outbound(self._inside)
+        try:
+            return await fetch_keys(self._outbound, self._issuer)
+        except aiohttp.ClientError as error:
+            raise TokenRefused(repr(error)) from error
+
+
+async def fetch_keys(outbound: "Outbound", issuer: str) -> list[Any]:
     """The key set of an issuer, by its discovery document. Raises `TokenRefused` for nonsense."""
-    timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
-        where = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
-        document = await fetch(session, where)
-        if document.get("issuer") != issuer:
-            raise TokenRefused(f"the document at {where} is another issuer's")
-        keys = (await fetch(session, str(document.get("jwks_uri", "")))).get("keys")
+    where = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
+    document = await fetch(outbound, where)
+    if document.get("issuer") != issuer:
+        raise TokenRefused(f"the document at {where} is another issuer's")
+    keys = (await fetch(outbound, str(document.get("jwks_uri", "")))).get("keys")
     if not isinstance(keys, list):
         raise TokenRefused("the key set has no keys")
     return keys[:KEYS_MAX]
 
 
-async def fetch(session: aiohttp.ClientSession, url: str) -> dict[str, Any]:
-    """A JSON object from an address that is safe to ask; no redirect is followed."""
-    if not is_safe(url):
-        raise TokenRefused(f"{url[:200]!r} is neither https nor on the loopback address")
-    async with session.get(url, allow_redirects=False) as answer:
-        if answer.status != 200:
-            raise TokenRefused(f"{url[:200]!r} answers {answer.status}")
-        raw = b""
-        async for chunk in answer.content.iter_chunked(65_536):
-            raw += chunk
-            if len(raw) > DOCUMENT_BYTES_MAX:
-                raise TokenRefused(f"{url[:200]!r} answers too much")
-    return jose.json_object(raw)
+async def fetch(outbound: "Outbound", url: str) -> dict[str, Any]:
+    """A JSON object from an address that may be asked; no redirect is followed."""
+    answer = await outbound.call("GET", url, timeout_s=TIMEOUT_S)
+    if answer.status != 200:
+        raise TokenRefused(f"{url[:200]!r} answers {answer.status}")
+    return jose.json_object(answer.body)
 
 
-def is_safe(url: str) -> bool:
-    """Whether what comes from there is what its owner wrote: TLS, or the same machine."""
-    parts = urlsplit(url)
-    if parts.scheme == "https":
-        return bool(parts.hostname)
-    if parts.scheme != "http" or not parts.hostname:
-        return False
-    try:
-        return ipaddress.ip_address(parts.hostname).is_loopback
-    except ValueError:
-        return parts.hostname == "localhost"
+def inside(issuer: str, networks: Sequence[str]) -> list[str]:
+    """Where keys may be asked for off the public internet: where the settings say so, and on this
+    machine for an issuer on this machine.
+    """
+    host = urlsplit(issuer).hostname or ""
+    return [*networks, *LOOPBACK] if host in ("127.0.0.1", "::1") else list(networks)
 
 
 def foreign_tokens(

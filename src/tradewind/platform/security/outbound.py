@@ -5,6 +5,7 @@ Invariants: no connection is made to an address that is not public, unless its n
 so neither a name that resolves differently the second time (DNS rebinding), nor a redirect, nor a
 clever spelling of an address gets past it. Only https, and http inside a configured network.
 Answers are bounded in bytes and time; proxies and cookies of the environment are not used.
+Who needs it imports it late: the client takes half a second to load.
 """
 
 import ipaddress
@@ -18,26 +19,17 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from msgspec import Struct
 
-from tradewind.kernel.problems import Problem
+from tradewind.platform.security.addresses import (
+    AMBIGUOUS,
+    URL_LENGTH_MAX,
+    Networks,
+    OutboundRefused,
+    address_of,
+)
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-URL_LENGTH_MAX = 2_000
 ANSWER_BYTES_MAX = 1024 * 1024
 TIMEOUT_S = 10.0
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-# Prefixes of IPv6 addresses behind which a translator finds an IPv4 address in the last 32 bits.
-NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-# With these characters a URL is read differently by different readers.
-AMBIGUOUS = frozenset("\\ \t\r\n\x00")
-
-
-class OutboundRefused(Problem):
-    """The platform does not call this URL: not https, not public, or not to be read clearly."""
-
-    status = 422
-    code = "url_refused"
-    title = "The platform does not call this URL."
 
 
 class ForbiddenAddress(OSError):
@@ -58,7 +50,7 @@ class Outbound:
     def __init__(
         self, inside: Sequence[str] = (), *, resolver: AbstractResolver | None = None
     ) -> None:
-        self._inside = [ipaddress.ip_network(network) for network in inside]
+        self._networks = Networks(inside)
         self._resolver = resolver
         self._sessions: dict[str, aiohttp.ClientSession] = {}
 
@@ -79,17 +71,11 @@ class Outbound:
         if not host or port == 0 or host.endswith(".localhost"):
             raise OutboundRefused("The URL names no host.")
         address = address_of(host)
-        if address is not None and not self.allows(address):
+        if address is not None and not self._networks.allow(address):
             raise OutboundRefused("The address is not public.")
-        if parts.scheme != "https" and (parts.scheme != "http" or not self._inside):
+        if parts.scheme != "https" and (parts.scheme != "http" or not self._networks.inside):
             raise OutboundRefused("Only https is called.")
         return url
-
-    def allows(self, address: Address) -> bool:
-        """Whether this address may be connected to."""
-        if self._is_inside(address):
-            return True
-        return all(is_public(one) for one in (address, *addresses_inside(address)))
 
     async def call(
         self,
@@ -156,14 +142,12 @@ class Outbound:
         """A socket for an address that is about to be connected to: the last moment to say no."""
         family, kind, protocol, _, place = target
         address = ipaddress.ip_address(str(place[0]).partition("%")[0])
-        if not (self.allows(address) if scheme == "https" else self._is_inside(address)):
+        networks = self._networks
+        if not (networks.allow(address) if scheme == "https" else networks.have(address)):
             raise ForbiddenAddress(f"{scheme} to {address}")
         made = socket.socket(family, kind, protocol)
         made.setblocking(False)
         return made
-
-    def _is_inside(self, address: Address) -> bool:
-        return any(address in network for network in self._inside)
 
 
 async def beginning(content: aiohttp.StreamReader) -> bytes:
@@ -175,41 +159,3 @@ async def beginning(content: aiohttp.StreamReader) -> bytes:
             break
         found += piece
     return bytes(found)
-
-
-def address_of(host: str) -> Address | None:
-    """The address that a host is, in any spelling a system call would take: 0x7f.1, 2130706433."""
-    try:
-        return ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        pass
-    try:
-        return ipaddress.IPv4Address(socket.inet_aton(host))
-    except (OSError, UnicodeEncodeError):
-        return None
-
-
-def is_public(address: Address) -> bool:
-    """Whether anybody in the world would reach the same machine there."""
-    return address.is_global and not (
-        address.is_multicast
-        or address.is_reserved
-        or address.is_private
-        or address.is_loopback
-        or address.is_link_local
-        or address.is_unspecified
-    )
-
-
-def addresses_inside(address: Address) -> list[Address]:
-    """The IPv4 addresses that an IPv6 address leads to."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return []
-    found: list[Address] = [
-        inner for inner in (address.ipv4_mapped, address.sixtofour) if inner is not None
-    ]
-    if address.teredo is not None:
-        found += address.teredo
-    if address in NAT64:
-        found.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
-    return found

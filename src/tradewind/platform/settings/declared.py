@@ -452,6 +452,13 @@ class Settings(Struct, frozen=True, kw_only=True):
             schemes=("http", "https"),
         ),
     ] = None
+    security_export: Annotated[
+        str | None,
+        About(
+            text="Where security events go, as lines of ECS JSON; a relative file is in the home.",
+            schemes=("file", "syslog+udp", "syslog+tcp", "http", "https"),
+        ),
+    ] = None
 
     @property
     def account_pages(self) -> str:

@@ -1,6 +1,7 @@
 """Imports: lines and their report, committed together."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -12,6 +13,7 @@ from tradewind.contexts.catalog.rules import sheet_rows as rows
 from tradewind.contexts.catalog.rules.drafts import Draft
 from tradewind.contexts.catalog.rules.products import Shelf
 from tradewind.contexts.catalog.tables import CountRow
+from tradewind.kernel.audit import Change
 from tradewind.kernel.ids import new_id
 from tradewind.kernel.imports import (
     Form,
@@ -85,7 +87,8 @@ async def begin_imports(tx: Transaction, commands: Sequence[BeginImport]) -> Dec
     if begun:
         ids, forms = [row.import_id for row in begun], [row.form for row in begun]
         tx.write(BEGIN_IMPORTS, ids, forms, tx.now)
-    return Decision(outcomes=outcomes)
+    changes = {i: Change(c.import_id, None, {"begun": True}) for i, c in enumerate(commands)}
+    return Decision(outcomes=outcomes, changes=changes)
 
 
 def form_of(heading: Heading | None, *, dry_run: bool) -> Form | Problem:
@@ -180,8 +183,22 @@ async def finish_imports(tx: Transaction, commands: Sequence[FinishImport]) -> D
         outcomes=[
             progress_of(after[import_id], Form()) if import_id in after else ImportNotFound()
             for import_id in import_ids
-        ]
+        ],
+        changes={
+            index: Change(import_id, taken(before[import_id]), taken(after[import_id]))
+            for index, import_id in enumerate(import_ids)
+            if import_id in after
+        },
     )
+
+
+def taken(report: Report) -> dict[str, Any]:
+    """How an import stands, for the record."""
+    return {
+        "accepted": report.accepted,
+        "rejected": report.rejected,
+        "finished": report.finished,
+    }
 
 
 async def load_imports(tx: Transaction, import_ids: Sequence[str]) -> dict[str, Report]:

@@ -1,6 +1,7 @@
 """Price lists, and how their prices come into products: some at a time, in units of their own."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -15,6 +16,7 @@ from tradewind.contexts.catalog.problems import PriceListNotFound
 from tradewind.contexts.catalog.rules import lists, products
 from tradewind.contexts.catalog.tables import ListPriceRow, PriceList
 from tradewind.kernel.answers import Answer
+from tradewind.kernel.audit import Change
 from tradewind.kernel.messages import NOTHING, Decision
 from tradewind.kernel.problems import Problem
 from tradewind.platform.database.transaction import Transaction
@@ -70,6 +72,7 @@ async def keep_lists(tx: Transaction, commands: Sequence[KeepPriceList]) -> Deci
     changed: dict[str, PriceList] = {}
     prices: dict[tuple[str, str], int | None] = {}
     outcomes: list[Answer | Problem] = []
+    changes: dict[int, Change] = {}
     for command in commands:
         before = changed.get(command.list_id) or known.get(command.list_id)
         kept = lists.keep(command, before)
@@ -84,10 +87,17 @@ async def keep_lists(tx: Transaction, commands: Sequence[KeepPriceList]) -> Deci
             gone += [key for list_id, key in prices if list_id == command.list_id]
             amounts.update(dict.fromkeys(key for key in gone if key not in amounts))
         prices.update({(command.list_id, key): value for key, value in amounts.items()})
+        if command.body.prices is None:
+            changes[len(outcomes)] = Change(kept.id, standing(before), standing(kept))
         outcomes.append(Answer(status=200 if before else 201, body=kept))
     save_lists(tx, list(changed.values()))
     save_prices(tx, prices)
-    return Decision(outcomes=outcomes)
+    return Decision(outcomes=outcomes, changes=changes)
+
+
+def standing(row: PriceList | None) -> dict[str, Any] | None:
+    """How a list stands, for the record."""
+    return None if row is None else {"version": row.version, "archived": row.archived}
 
 
 async def set_prices(tx: Transaction, commands: Sequence[SetListPrices]) -> Decision:
@@ -97,6 +107,7 @@ async def set_prices(tx: Transaction, commands: Sequence[SetListPrices]) -> Deci
     skus = await known_skus(tx, [p.sku for c in commands for p in c.prices])
     prices: dict[tuple[str, str], int | None] = {}
     outcomes: list[Answer | Problem] = []
+    changes: dict[int, Change] = {}
     for command in commands:
         found = known.get(command.list_id)
         amounts = lists.amounts(command.prices, skus)
@@ -106,9 +117,11 @@ async def set_prices(tx: Transaction, commands: Sequence[SetListPrices]) -> Deci
             outcomes.append(amounts)
         else:
             prices.update({(command.list_id, key): value for key, value in amounts.items()})
+            after = {"amounts_e4": dict(amounts)}
+            changes[len(outcomes)] = Change(command.list_id, None, after)
             outcomes.append(Answer(body=found))
     save_prices(tx, prices)
-    return Decision(outcomes=outcomes)
+    return Decision(outcomes=outcomes, changes=changes)
 
 
 async def remove_lists(tx: Transaction, commands: Sequence[RemovePriceList]) -> Decision:

@@ -10,6 +10,7 @@ from tradewind.contexts.catalog.problems import InvalidProduct, ProductNotFound
 from tradewind.contexts.catalog.rules import drafts, products
 from tradewind.contexts.catalog.tables import Availability
 from tradewind.kernel.answers import Answer
+from tradewind.kernel.audit import Change
 from tradewind.kernel.messages import Decision
 from tradewind.kernel.problems import Problem
 from tradewind.platform.database.transaction import Transaction
@@ -23,7 +24,9 @@ async def upsert_products(tx: Transaction, commands: Sequence[UpsertProduct]) ->
     loaded = await load(tx, good)
     shelf = loaded.shelf
     outcomes: list[Answer | Problem] = []
+    steps = Steps(shelf)
     for command, draft in zip(commands, wanted, strict=True):
+        steps.begin()
         if isinstance(draft, InvalidProduct):
             outcomes.append(draft)
             continue
@@ -35,8 +38,31 @@ async def upsert_products(tx: Transaction, commands: Sequence[UpsertProduct]) ->
             if isinstance(changed, Problem)
             else answer_of(changed, loaded.availability, tx.now, status=201 if is_new else 200)
         )
+        steps.took(len(outcomes) - 1, draft.external_id)
     save(tx, loaded)
-    return Decision(events=shelf.events, outcomes=outcomes)
+    return Decision(events=shelf.events, outcomes=outcomes, changes=steps.changes)
+
+
+class Steps:
+    """Follows the shelf from one command to the next, for the record."""
+
+    def __init__(self, shelf: products.Shelf) -> None:
+        self._shelf = shelf
+        self._before = (0, 0)
+        self.changes: dict[int, Change] = {}
+
+    def begin(self) -> None:
+        """The next command is decided."""
+        self._before = len(self._shelf.trail), len(self._shelf.events)
+
+    def took(self, index: int, about: str) -> None:
+        """It was. One that announces and changes no product is recorded by its request alone."""
+        trail, events = self._before
+        if len(self._shelf.trail) > trail:
+            was, now, _ = self._shelf.trail[trail]
+            self.changes[index] = products.recorded(was, now)
+        elif len(self._shelf.events) == events:
+            self.changes[index] = Change.nothing(about)
 
 
 async def archive_products(tx: Transaction, commands: Sequence[ArchiveProduct]) -> Decision:
@@ -45,12 +71,15 @@ async def archive_products(tx: Transaction, commands: Sequence[ArchiveProduct]) 
     await tx.lock(LOCK, [f"product:{external_id}" for external_id in external_ids])
     loaded = await load(tx, (), external_ids)
     outcomes: list[Answer | Problem] = []
-    for command in commands:
+    steps = Steps(loaded.shelf)
+    for index, command in enumerate(commands):
+        steps.begin()
         loaded.shelf.by = command.by
         archived = products.archive(loaded.shelf, command.external_id, command.precondition)
         outcomes.append(archived if isinstance(archived, Problem) else Answer(status=204))
+        steps.took(index, command.external_id)
     save(tx, loaded)
-    return Decision(events=loaded.shelf.events, outcomes=outcomes)
+    return Decision(events=loaded.shelf.events, outcomes=outcomes, changes=steps.changes)
 
 
 def answer_of(

@@ -19,7 +19,7 @@ from tradewind.kernel.imports import (
 )
 from tradewind.platform.gateway.importing import MEDIA_TYPES, Kind, receive_import
 from tradewind.platform.gateway.request import Request
-from tradewind.platform.gateway.routing import STREAMED_BODY_BYTES_MAX, Route, Scope
+from tradewind.platform.gateway.routing import STREAMED_BODY_BYTES_MAX, Route, Scope, Whose
 
 WRITE = Scope("catalog:write")
 IMPORT_ERRORS_SHOWN_MAX = 1_000
@@ -111,6 +111,7 @@ ROUTES = (
         handler=export_products,
         summary="Export products.",
         permission=WRITE,
+        whose=Whose.SHOP,
         query=ExportQuery,
         answers={200: bytes},
         examples=EXAMPLES,
@@ -122,6 +123,7 @@ ROUTES = (
         handler=post_import,
         summary="Import products.",
         permission=WRITE,
+        whose=Whose.SHOP,
         query=ImportQuery,
         answers={202: Import},
         problems=(ImportNotFound, ImportOutOfStep, ImportDiffers, InvalidSheet),
@@ -137,6 +139,7 @@ ROUTES = (
         handler=get_import,
         summary="Read an import and its report.",
         permission=WRITE,
+        whose=Whose.SHOP,
         answers={200: Import},
         problems=(ImportNotFound,),
         tag="Catalog",

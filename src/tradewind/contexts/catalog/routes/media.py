@@ -19,7 +19,7 @@ from tradewind.kernel.answers import Answer
 from tradewind.platform.blobs import MEDIA_TYPES, blobs_of, media_type_of
 from tradewind.platform.gateway.etags import is_known, strong
 from tradewind.platform.gateway.request import Request
-from tradewind.platform.gateway.routing import Anyone, Route, Scope
+from tradewind.platform.gateway.routing import Anyone, Route, Scope, Whose
 
 WRITE = Scope("catalog:write")
 MEDIUM_BYTES_MAX = 10 * 1024 * 1024
@@ -100,6 +100,7 @@ ROUTES = (
         handler=post_media,
         summary="Upload a picture or a paper of a product.",
         permission=WRITE,
+        whose=Whose.SHOP,
         query=MediumQuery,
         answers={200: Media, 201: Media, 202: Media},
         problems=(ProductNotFound, InvalidMedium, InvalidProduct),
@@ -114,6 +115,7 @@ ROUTES = (
         handler=put_media,
         summary="Arrange the media of a product.",
         permission=WRITE,
+        whose=Whose.SHOP,
         body=MediaBody,
         answers={200: Media, 202: Media},
         problems=(ProductNotFound, InvalidProduct),
@@ -125,6 +127,7 @@ ROUTES = (
         handler=get_medium,
         summary="Read a picture or a paper.",
         permission=Anyone(),
+        whose=Whose.PUBLIC,
         answers={200: bytes, 304: None},
         answer_types=tuple(MEDIA_TYPES.values()),
         problems=(MediumNotFound,),

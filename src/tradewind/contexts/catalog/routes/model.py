@@ -53,7 +53,7 @@ from tradewind.kernel.answers import Answer
 from tradewind.kernel.messages import Command
 from tradewind.platform.gateway.pages import decode_cursor, encode_cursor
 from tradewind.platform.gateway.request import Request
-from tradewind.platform.gateway.routing import Anyone, Route, Scope
+from tradewind.platform.gateway.routing import Anyone, Route, Scope, Whose
 
 WRITE = Scope("catalog:write")
 ID_LENGTH_MAX = 80
@@ -244,7 +244,7 @@ async def get_history(request: Request) -> Answer:
 
 def route(method: str, path: str, handler: object, summary: str, **more: object) -> Route:
     """A route of this file: for who may change the catalog, unless it says otherwise."""
-    told = {"permission": WRITE, "tag": "Catalog", **more}
+    told = {"permission": WRITE, "whose": Whose.SHOP, "tag": "Catalog", **more}
     return Route(method=method, path=path, handler=handler, summary=summary, **told)  # type: ignore[arg-type]
 
 
@@ -256,6 +256,7 @@ ROUTES = (
         get_categories,
         "List categories.",
         permission=Anyone(),
+        whose=Whose.PUBLIC,
         query=CategoryQuery,
         answers={200: CategoryList, 304: None},
         cache="public, no-cache",
@@ -266,6 +267,7 @@ ROUTES = (
         get_category,
         "Read a category.",
         permission=Anyone(),
+        whose=Whose.PUBLIC,
         answers={200: Category, 304: None},
         problems=(CategoryNotFound,),
         cache="public, no-cache",
@@ -302,6 +304,7 @@ ROUTES = (
         get_attributes,
         "List attributes that are defined.",
         permission=Anyone(),
+        whose=Whose.PUBLIC,
         query=AttributeQuery,
         answers={200: AttributeList, 304: None},
         cache="public, no-cache",

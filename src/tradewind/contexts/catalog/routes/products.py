@@ -35,7 +35,7 @@ from tradewind.platform.cache.memory import Depends
 from tradewind.platform.gateway.etags import if_match, strong
 from tradewind.platform.gateway.pages import broken_cursor, decode_cursor, encode_cursor
 from tradewind.platform.gateway.request import Request
-from tradewind.platform.gateway.routing import Anyone, Route, Scope
+from tradewind.platform.gateway.routing import Anyone, Route, Scope, Whose
 
 # Whose copies an answer to a change waits for (semantics: read your own writes).
 COPIES = ("orders.offers", "inventory.stock")
@@ -214,6 +214,7 @@ ROUTES = (
         handler=get_products,
         summary="List products.",
         permission=Anyone(),
+        whose=Whose.PUBLIC,
         query=ProductQuery,
         answers={200: ProductList, 304: None},
         cache=REVALIDATE,
@@ -225,6 +226,7 @@ ROUTES = (
         handler=get_product,
         summary="Read a product.",
         permission=Anyone(),
+        whose=Whose.PUBLIC,
         query=GroupQuery,
         answers={200: Product, 304: None},
         problems=(ProductNotFound, GroupNotYours),
@@ -237,6 +239,7 @@ ROUTES = (
         handler=get_product_of_sku,
         summary="Read the product that has a sku.",
         permission=Anyone(),
+        whose=Whose.PUBLIC,
         query=GroupQuery,
         answers={200: Product, 304: None},
         problems=(ProductNotFound, GroupNotYours),
@@ -249,6 +252,7 @@ ROUTES = (
         handler=put_product,
         summary="Create or replace a product, by its external id.",
         permission=WRITE,
+        whose=Whose.SHOP,
         body=ProductBody,
         answers={200: Product, 201: Product, 202: Product},
         problems=(InvalidProduct, SkuTaken, VersionMismatch),
@@ -260,6 +264,7 @@ ROUTES = (
         handler=delete_product,
         summary="Archive a product, by its external id.",
         permission=WRITE,
+        whose=Whose.SHOP,
         answers={204: None, 202: None},
         problems=(ProductNotFound, VersionMismatch),
         tag="Catalog",

@@ -32,7 +32,7 @@ from tradewind.platform.cache.memory import Depends
 from tradewind.platform.gateway.pages import broken_cursor, decode_cursor, encode_cursor
 from tradewind.platform.gateway.problems import invalid_query
 from tradewind.platform.gateway.request import Request
-from tradewind.platform.gateway.routing import Anyone, Route
+from tradewind.platform.gateway.routing import Anyone, Route, Whose
 
 FACETS_MAX = 10
 FACET_NAME_LENGTH_MAX = 100
@@ -184,6 +184,7 @@ ROUTES = (
         handler=get_search,
         summary="Search products.",
         permission=Anyone(),
+        whose=Whose.PUBLIC,
         query=SearchQuery,
         answers={200: SearchResult, 304: None},
         problems=(GroupNotYours,),
@@ -196,6 +197,7 @@ ROUTES = (
         handler=get_suggestions,
         summary="Suggest while somebody types.",
         permission=Anyone(),
+        whose=Whose.PUBLIC,
         query=SuggestQuery,
         answers={200: Suggestions, 304: None},
         problems=(GroupNotYours,),
@@ -208,6 +210,7 @@ ROUTES = (
         handler=get_search_settings,
         summary="Read how the shop is searched.",
         permission=WRITE,
+        whose=Whose.SHOP,
         answers={200: SearchSettings},
         tag="Catalog",
     ),
@@ -217,6 +220,8 @@ ROUTES = (
         handler=put_search_settings,
         summary="Say how the shop is searched.",
         permission=WRITE,
+        whose=Whose.SHOP,
+        notice="settings_changed",
         body=SearchBody,
         answers={200: SearchSettings},
         problems=(InvalidSearchSettings,),

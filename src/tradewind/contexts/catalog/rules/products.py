@@ -6,9 +6,10 @@ so two requests about one product see each other, in their order.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from operator import attrgetter
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -43,6 +44,7 @@ from tradewind.contexts.catalog.tables import (
     Variant,
     VariantRow,
 )
+from tradewind.kernel.audit import Change
 from tradewind.kernel.money import wire_e4
 from tradewind.kernel.problems import FieldError, Problem
 
@@ -360,3 +362,40 @@ def ancestors(category: str | None) -> list[str]:
     """A category and all above it, from the top: ``Home``, ``Home/Lighting``."""
     names = category.split("/") if category else []
     return ["/".join(names[: depth + 1]) for depth in range(len(names))]
+
+
+def recorded(was: ProductChanged | None, now: ProductChanged) -> Change:
+    """What the record holds of a changed product: versions, and the prices that differ."""
+    before = {} if was is None else prices_of(was)
+    after = prices_of(now)
+    differing = sorted(sku for sku in {*before, *after} if before.get(sku) != after.get(sku))
+    return Change(
+        now.product_id,
+        None if was is None else side(was, before, differing),
+        side(now, after, differing),
+    )
+
+
+def prices_of(product: ProductChanged) -> dict[str, list[str]]:
+    """The prices of a product's variants that are sold, by sku, as short texts."""
+    return {
+        variant.sku: sorted(
+            f"{price.currency} {price.amount_e4}e-4"
+            + (f" from {price.valid_from.isoformat()}" if price.valid_from else "")
+            + (f" until {price.valid_until.isoformat()}" if price.valid_until else "")
+            for price in variant.prices
+        )
+        for variant in product.variants
+        if not variant.archived
+    }
+
+
+def side(
+    product: ProductChanged, prices: Mapping[str, list[str]], skus: Sequence[str]
+) -> dict[str, Any]:
+    """One side of a change."""
+    return {
+        "version": product.version,
+        "archived": product.archived,
+        "prices": {sku: prices[sku] for sku in skus if sku in prices},
+    }

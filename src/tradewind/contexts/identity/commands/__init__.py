@@ -6,7 +6,7 @@ anybody has it or not.
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from msgspec import Struct
 
@@ -27,6 +27,7 @@ from tradewind.kernel.messages import Command
 Scope = Literal[
     "accounts:read",
     "accounts:write",
+    "audit:read",
     "carts:read",
     "carts:write",
     "catalog:write",
@@ -170,6 +171,8 @@ class ChangePassword(Command, frozen=True, kw_only=True):
 
 class BeginSignIn(Command, frozen=True, kw_only=True):
     """Count a guess before the password is looked at. Refused while the address is locked."""
+
+    recorded: ClassVar[bool] = False  # a guess is counted, and told with others
 
     address: bytes
 

@@ -19,6 +19,7 @@ from tradewind.contexts.identity.commands import (
 )
 from tradewind.contexts.identity.tables import KEY_COLUMNS, KeyRow, shown
 from tradewind.kernel.answers import Answer
+from tradewind.kernel.audit import Change
 from tradewind.kernel.messages import Decision, Event
 from tradewind.kernel.problems import Problem
 from tradewind.platform.database.transaction import Transaction
@@ -37,8 +38,9 @@ async def create_keys(tx: Transaction, commands: Sequence[CreateKey]) -> Decisio
     }
     events: list[Event] = []
     outcomes: list[Any] = []
+    changes: dict[int, Change] = {}
     new: list[KeyRow] = []
-    for command in commands:
+    for place, command in enumerate(commands):
         row = rows.get(command.key_id)
         if row is None:
             decided = rules.create(command, tx.now)
@@ -48,9 +50,10 @@ async def create_keys(tx: Transaction, commands: Sequence[CreateKey]) -> Decisio
             row = rows[command.key_id] = decided
             new.append(row)
             events.append(rules.created(row))
+            changes[place] = Change(row.key_id, None, rules.recorded(row))
         outcomes.append(Answer(status=201, body=shown(row)))
     insert(tx, new)
-    return Decision(events=events, outcomes=outcomes)
+    return Decision(events=events, outcomes=outcomes, changes=changes)
 
 
 INSERT = """
@@ -108,13 +111,16 @@ async def revoke_keys(tx: Transaction, commands: Sequence[RevokeKey]) -> Decisio
         row.key_id: row for row in await tx.fetch(THAT_MANAGE_KEYS, rules.MANAGES_KEYS, into=KeyRow)
     }
     outcomes: list[Any] = []
+    changes: dict[int, Change] = {}
     changed: list[KeyRow] = []
-    for command in commands:
+    for place, command in enumerate(commands):
         before = rows.get(command.key_id)
         row = rules.revoke(command, before, managing.values(), tx.now)
         if isinstance(row, Problem):
             outcomes.append(row)
             continue
+        assert before is not None, "only a key that is there is revoked"
+        changes[place] = Change(row.key_id, rules.recorded(before), rules.recorded(row))
         if row is not before:
             rows[row.key_id] = row
             managing.pop(row.key_id, None)
@@ -129,7 +135,8 @@ async def revoke_keys(tx: Transaction, commands: Sequence[RevokeKey]) -> Decisio
             [row.revoked_by for row in changed],
             expect=len(changed),
         )
-    return Decision(events=[rules.revoked(row) for row in changed], outcomes=outcomes)
+    events = [rules.revoked(row) for row in changed]
+    return Decision(events=events, outcomes=outcomes, changes=changes)
 
 
 # api_keys_pkey.
@@ -152,11 +159,14 @@ async def rotate_keys(tx: Transaction, commands: Sequence[RotateKey]) -> Decisio
     rows = dict(before)
     outcomes: list[Any] = []
     events: list[Event] = []
-    for command in commands:
+    changes: dict[int, Change] = {}
+    for index, command in enumerate(commands):
         row = rules.rotate(command, rows.get(command.key_id), tx.now)
         if isinstance(row, Problem):
             outcomes.append(row)
             continue
+        was = rows[row.key_id].generation
+        changes[index] = Change(row.key_id, {"secret": was}, {"secret": row.generation})
         if row is not rows[row.key_id]:
             rows[row.key_id] = row
             events.append(rules.rotated(row, command.by))
@@ -174,7 +184,7 @@ async def rotate_keys(tx: Transaction, commands: Sequence[RotateKey]) -> Decisio
             [row.rotated_at for row in changed],
             expect=len(changed),
         )
-    return Decision(events=events, outcomes=outcomes)
+    return Decision(events=events, outcomes=outcomes, changes=changes)
 
 
 # api_keys_pkey.

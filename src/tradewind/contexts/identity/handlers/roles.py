@@ -22,6 +22,7 @@ from tradewind.contexts.identity.tables.roles import (
     account_shown,
 )
 from tradewind.kernel.answers import Answer
+from tradewind.kernel.audit import Change
 from tradewind.kernel.messages import Decision, Event
 from tradewind.kernel.problems import Problem
 from tradewind.platform.database.literals import text_array
@@ -41,19 +42,22 @@ async def set_roles(tx: Transaction, commands: Sequence[SetRoles]) -> Decision:
     accounts = dict(before)
     events: list[Event] = []
     outcomes: list[Any] = []
-    for command in commands:
+    changes: dict[int, Change] = {}
+    for index, command in enumerate(commands):
         decided = rules.give(command, accounts.get(command.account_id), made, tx.now)
         if isinstance(decided, Problem):
             outcomes.append(decided)
             continue
         row, event = decided
+        before_roles = {"roles": sorted(accounts[row.account_id].roles)}
+        changes[index] = Change(row.account_id, before_roles, {"roles": sorted(row.roles)})
         accounts[row.account_id] = row
         if event is not None:
             events.append(event)
         outcomes.append(Answer(body=account_shown(row)))
     pairs = [(before[key], row) for key, row in accounts.items()]
     save_accounts(tx, [pair for pair in pairs if pair[0] is not pair[1]])
-    return Decision(events=events, outcomes=outcomes)
+    return Decision(events=events, outcomes=outcomes, changes=changes)
 
 
 async def set_statuses(tx: Transaction, commands: Sequence[SetStatus]) -> Decision:
@@ -64,7 +68,8 @@ async def set_statuses(tx: Transaction, commands: Sequence[SetStatus]) -> Decisi
     accounts = dict(before)
     events: list[Event] = []
     outcomes: list[Any] = []
-    for command in commands:
+    changes: dict[int, Change] = {}
+    for index, command in enumerate(commands):
         row = accounts.get(command.account_id)
         if row is None or row.status == "closed":
             outcomes.append(AccountNotFound())
@@ -72,6 +77,7 @@ async def set_statuses(tx: Transaction, commands: Sequence[SetStatus]) -> Decisi
         if missing := sorted(rules.scopes_of(row.roles, made) - command.held):
             outcomes.append(rules.not_held(missing))
             continue
+        changes[index] = Change(row.account_id, {"status": row.status}, {"status": command.status})
         if row.status != command.status:
             row, event = account_rules.with_status(row, command.status, tx.now)
             accounts[row.account_id] = row
@@ -81,7 +87,7 @@ async def set_statuses(tx: Transaction, commands: Sequence[SetStatus]) -> Decisi
     changed = [pair for pair in pairs if pair[0] is not pair[1]]
     save_accounts(tx, changed)
     end_sessions(tx, [(row.account_id, None) for _, row in changed if row.status == "suspended"])
-    return Decision(events=events, outcomes=outcomes)
+    return Decision(events=events, outcomes=outcomes, changes=changes)
 
 
 SAVE_ROLES = """
@@ -113,7 +119,8 @@ async def decide(tx: Transaction, commands: Sequence[KeepRole | RemoveRole]) -> 
     rows = dict(before)
     events: list[Event] = []
     outcomes: list[Any] = []
-    for command in commands:
+    changes: dict[int, Change] = {}
+    for index, command in enumerate(commands):
         row = rows.get(command.role)
         decided: RoleRow | Problem
         if isinstance(command, KeepRole):
@@ -126,6 +133,7 @@ async def decide(tx: Transaction, commands: Sequence[KeepRole | RemoveRole]) -> 
         same = row is not None and (decided.scopes, decided.description, decided.removed) == (
             tuple(row.scopes), row.description, row.removed,
         )  # fmt: skip
+        changes[index] = Change(command.role, standing(row), standing(decided))
         if not same:
             rows[decided.role] = decided
             events.append(rules.changed(decided))
@@ -144,4 +152,9 @@ async def decide(tx: Transaction, commands: Sequence[KeepRole | RemoveRole]) -> 
             [row.changed_by for row in changed],
             expect=len(changed),
         )
-    return Decision(events=events, outcomes=outcomes)
+    return Decision(events=events, outcomes=outcomes, changes=changes)
+
+
+def standing(row: RoleRow | None) -> dict[str, Any] | None:
+    """A role as the record holds it."""
+    return None if row is None else {"scopes": sorted(row.scopes), "removed": row.removed}

@@ -23,6 +23,7 @@ from tradewind.contexts.identity.tables.accounts import (
     session_shown,
 )
 from tradewind.kernel.answers import Answer
+from tradewind.kernel.audit import Change
 from tradewind.kernel.messages import NOTHING, Decision, Event
 from tradewind.kernel.problems import Problem
 from tradewind.platform.database.transaction import Transaction
@@ -108,7 +109,8 @@ async def open_sessions(tx: Transaction, commands: Sequence[OpenSession]) -> Dec
     events: list[Event] = []
     forgiven: set[bytes] = set()
     outcomes: list[Any] = []
-    for command in commands:
+    changes: dict[int, Change] = {}
+    for index, command in enumerate(commands):
         if command.session_id in known:
             outcomes.append(session_shown(known[command.session_id]))
             continue
@@ -117,6 +119,7 @@ async def open_sessions(tx: Transaction, commands: Sequence[OpenSession]) -> Dec
             outcomes.append(decided)
             continue
         accounts[command.account_id] = decided.account
+        changes[index] = Change(command.account_id, None, {"session": command.session_id})
         opened.append(decided.session)
         forgiven.add(command.address)
         events.append(
@@ -144,7 +147,7 @@ async def open_sessions(tx: Transaction, commands: Sequence[OpenSession]) -> Dec
             expect=len(opened),
         )
         tx.write(FORGIVE, sorted(forgiven))
-    return Decision(events=events, outcomes=outcomes)
+    return Decision(events=events, outcomes=outcomes, changes=changes)
 
 
 # sessions_by_account. An empty id stands for every session of the account.

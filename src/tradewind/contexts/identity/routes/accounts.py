@@ -24,7 +24,7 @@ from tradewind.contexts.identity.tables.accounts import (
 from tradewind.kernel.answers import Answer, Settled
 from tradewind.kernel.ids import new_id
 from tradewind.platform.gateway.request import Request
-from tradewind.platform.gateway.routing import Anyone, Route
+from tradewind.platform.gateway.routing import Anyone, Recorded, Route, Whose
 from tradewind.platform.security.authentication import hash_of_key
 from tradewind.platform.security.passwords import PASSWORDS
 
@@ -140,6 +140,7 @@ ROUTES = (
         handler=post_account,
         summary="Sign up.",
         permission=Anyone(),
+        whose=Whose.MAKER,
         body=SignUp,
         answers={202: MailOnItsWay},
         problems=(problems.WeakPassword,),
@@ -152,6 +153,7 @@ ROUTES = (
         handler=post_verify,
         summary="Prove that an e-mail address is yours.",
         permission=Anyone(),
+        whose=Whose.SECRET,
         body=Verify,
         answers={200: AccountId},
         problems=(problems.TokenNotValid,),
@@ -164,6 +166,7 @@ ROUTES = (
         handler=post_password_reset,
         summary="Ask for a mail that lets a password be replaced.",
         permission=Anyone(),
+        whose=Whose.MAKER,
         body=AskForReset,
         answers={202: MailOnItsWay},
         limit="sign_ups",
@@ -175,6 +178,9 @@ ROUTES = (
         handler=post_password,
         summary="Replace a forgotten password.",
         permission=Anyone(),
+        whose=Whose.SECRET,
+        recorded=Recorded.EVERYBODY,
+        notice="password_changed",
         body=Reset,
         answers={204: None},
         problems=(problems.WeakPassword, problems.TokenNotValid),
@@ -187,6 +193,8 @@ ROUTES = (
         handler=post_email,
         summary="Take a new e-mail address.",
         permission=Anyone(),
+        whose=Whose.SECRET,
+        recorded=Recorded.EVERYBODY,
         body=Verify,
         answers={204: None},
         problems=(problems.TokenNotValid, problems.AccountHasChanged),

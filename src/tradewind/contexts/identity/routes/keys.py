@@ -27,7 +27,7 @@ from tradewind.kernel.answers import Answer, Settled
 from tradewind.kernel.ids import new_id
 from tradewind.platform.gateway.pages import decode_cursor, encode_cursor
 from tradewind.platform.gateway.request import Request
-from tradewind.platform.gateway.routing import Keyed, Route, Scope
+from tradewind.platform.gateway.routing import Keyed, Route, Scope, Whose
 from tradewind.platform.security.authentication import hash_of_key
 from tradewind.platform.security.secrets import Secrets
 
@@ -151,6 +151,8 @@ ROUTES = (
         handler=post_key,
         summary="Create an API key.",
         permission=MANAGE,
+        whose=Whose.SHOP,
+        notice="key_made",
         body=NewKey,
         answers={201: KeyIssued},
         problems=(ScopeNotHeld, InvalidExpiry),
@@ -163,6 +165,7 @@ ROUTES = (
         handler=get_keys,
         summary="List API keys.",
         permission=MANAGE,
+        whose=Whose.SHOP,
         query=KeyPage,
         answers={200: KeyList},
         tag="keys",
@@ -173,6 +176,8 @@ ROUTES = (
         handler=post_revoke,
         summary="Revoke an API key.",
         permission=MANAGE,
+        whose=Whose.SHOP,
+        notice="key_revoked",
         answers={200: KeyShown},
         problems=(KeyNotFound, LastKey),
         keyed=Keyed.ACCEPTED,
@@ -184,6 +189,8 @@ ROUTES = (
         handler=post_rotate,
         summary="Give an API key a new secret.",
         permission=MANAGE,
+        whose=Whose.SHOP,
+        notice="key_rotated",
         body=Rotation,
         answers={200: KeyIssued},
         problems=(KeyNotFound, FirstKey, ScopeNotHeld),

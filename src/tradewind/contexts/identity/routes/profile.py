@@ -25,7 +25,7 @@ from tradewind.kernel.answers import Answer
 from tradewind.kernel.ids import new_id
 from tradewind.kernel.problems import FieldError, Problem
 from tradewind.platform.gateway.request import Request
-from tradewind.platform.gateway.routing import Keyed, Route, SignedIn
+from tradewind.platform.gateway.routing import Keyed, Route, SignedIn, Whose
 
 # Whoever changes one account at the same moment is tried again so often.
 TRIES = 5
@@ -221,6 +221,7 @@ ROUTES = (
         handler=get_me,
         summary="Read your profile.",
         permission=SignedIn(),
+        whose=Whose.CALLER,
         answers={200: Profile},
         problems=(problems.InvalidCredentials,),
         tag="me",
@@ -231,6 +232,7 @@ ROUTES = (
         handler=patch_me,
         summary="Change your profile.",
         permission=SignedIn(),
+        whose=Whose.CALLER,
         body=ProfilePatch,
         answers={200: Profile},
         problems=CHANGES,
@@ -242,6 +244,7 @@ ROUTES = (
         handler=get_addresses,
         summary="Read your address book.",
         permission=SignedIn(),
+        whose=Whose.CALLER,
         answers={200: AddressBook},
         problems=(problems.InvalidCredentials,),
         tag="me",
@@ -252,6 +255,7 @@ ROUTES = (
         handler=post_address,
         summary="Add an address.",
         permission=SignedIn(),
+        whose=Whose.CALLER,
         body=OwnAddressBody,
         answers={201: OwnAddress},
         problems=(problems.InvalidProfile, *CHANGES),
@@ -264,6 +268,7 @@ ROUTES = (
         handler=put_address,
         summary="Replace an address.",
         permission=SignedIn(),
+        whose=Whose.CALLER,
         body=OwnAddressBody,
         answers={200: OwnAddress},
         problems=(problems.AddressNotFound, *CHANGES),
@@ -275,6 +280,7 @@ ROUTES = (
         handler=delete_address,
         summary="Remove an address.",
         permission=SignedIn(),
+        whose=Whose.CALLER,
         answers={204: None},
         problems=(problems.AddressNotFound, *CHANGES),
         tag="me",
@@ -285,6 +291,7 @@ ROUTES = (
         handler=get_preferences,
         summary="Read your preferences.",
         permission=SignedIn(),
+        whose=Whose.CALLER,
         answers={200: Preferences},
         problems=(problems.InvalidCredentials,),
         tag="me",
@@ -295,6 +302,7 @@ ROUTES = (
         handler=put_preferences,
         summary="Replace your preferences.",
         permission=SignedIn(),
+        whose=Whose.CALLER,
         body=Preferences,
         answers={200: Preferences},
         problems=(problems.InvalidProfile, *CHANGES),

@@ -36,7 +36,7 @@ from tradewind.kernel.ids import new_id
 from tradewind.kernel.problems import FieldError, Problem
 from tradewind.platform.gateway.problems import InvalidBody
 from tradewind.platform.gateway.request import Request
-from tradewind.platform.gateway.routing import Route, SignedIn
+from tradewind.platform.gateway.routing import Recorded, Route, SignedIn, Whose
 from tradewind.platform.security import totp
 from tradewind.platform.security.authentication import hash_of_key
 from tradewind.platform.security.passwords import PASSWORDS, TooManyPasswords
@@ -206,6 +206,9 @@ ROUTES = (
         handler=put_password,
         summary="Change your password.",
         permission=SignedIn(),
+        whose=Whose.CALLER,
+        recorded=Recorded.EVERYBODY,
+        notice="password_changed",
         body=NewPassword,
         answers={204: None},
         problems=(problems.WeakPassword, problems.AccountHasChanged, *GUESSED),
@@ -218,6 +221,8 @@ ROUTES = (
         handler=post_email,
         summary="Change your e-mail address.",
         permission=SignedIn(),
+        whose=Whose.CALLER,
+        recorded=Recorded.EVERYBODY,
         body=NewAddress,
         answers={202: MailOnItsWay},
         problems=GUESSED,
@@ -230,6 +235,7 @@ ROUTES = (
         handler=post_totp,
         summary="Begin with an authenticator app.",
         permission=SignedIn(),
+        whose=Whose.CALLER,
         body=OwnPassword,
         answers={200: TotpSecret},
         problems=GUESSED,
@@ -242,6 +248,9 @@ ROUTES = (
         handler=post_totp_confirm,
         summary="Confirm an authenticator app.",
         permission=SignedIn(),
+        whose=Whose.CALLER,
+        recorded=Recorded.EVERYBODY,
+        notice="second_factor_changed",
         body=TotpCode,
         answers={200: RecoveryCodes},
         problems=(problems.TotpNotBegun, problems.InvalidCode, problems.InvalidCredentials),
@@ -254,6 +263,9 @@ ROUTES = (
         handler=delete_totp,
         summary="Take the authenticator app away.",
         permission=SignedIn(),
+        whose=Whose.CALLER,
+        recorded=Recorded.EVERYBODY,
+        notice="second_factor_changed",
         body=OwnPassword,
         answers={204: None},
         problems=(problems.AccountHasChanged, *GUESSED),
@@ -266,6 +278,7 @@ ROUTES = (
         handler=get_consents,
         summary="Read what you agreed to.",
         permission=SignedIn(),
+        whose=Whose.CALLER,
         answers={200: Consents},
         problems=(problems.InvalidCredentials,),
         tag="me",
@@ -276,6 +289,7 @@ ROUTES = (
         handler=put_consent,
         summary="Agree to something, or take it back.",
         permission=SignedIn(),
+        whose=Whose.CALLER,
         body=ConsentBody,
         answers={200: ConsentShown},
         problems=(problems.AccountNotFound,),

@@ -17,7 +17,7 @@ from tradewind.kernel.ids import new_id
 from tradewind.kernel.problems import FieldError
 from tradewind.platform.gateway.problems import InvalidBody
 from tradewind.platform.gateway.request import Request
-from tradewind.platform.gateway.routing import Anyone, Route, SignedIn
+from tradewind.platform.gateway.routing import Anyone, Recorded, Route, SignedIn, Whose
 from tradewind.platform.security.authentication import hash_of_key, new_session_token
 from tradewind.platform.security.passwords import TooManyPasswords
 
@@ -115,6 +115,9 @@ ROUTES = (
         handler=post_session,
         summary="Sign in.",
         permission=Anyone(),
+        whose=Whose.SECRET,
+        recorded=Recorded.EVERYBODY,
+        notice="login_succeeded",
         body=SignIn,
         answers={201: SessionIssued},
         problems=(
@@ -132,6 +135,7 @@ ROUTES = (
         handler=get_sessions,
         summary="List where you are signed in.",
         permission=SignedIn(),
+        whose=Whose.CALLER,
         answers={200: SessionList},
         tag="sessions",
     ),
@@ -141,6 +145,7 @@ ROUTES = (
         handler=delete_current_session,
         summary="Sign out.",
         permission=SignedIn(),
+        whose=Whose.CALLER,
         answers={204: None},
         tag="sessions",
     ),
@@ -150,6 +155,7 @@ ROUTES = (
         handler=delete_session,
         summary="End one of your sessions.",
         permission=SignedIn(),
+        whose=Whose.CALLER,
         answers={204: None},
         problems=(problems.SessionNotFound,),
         tag="sessions",
@@ -160,6 +166,7 @@ ROUTES = (
         handler=delete_sessions,
         summary="Sign out everywhere else.",
         permission=SignedIn(),
+        whose=Whose.CALLER,
         answers={204: None},
         tag="sessions",
     ),

@@ -21,7 +21,7 @@ from tradewind.kernel.problems import FieldError
 from tradewind.platform.gateway.pages import decode_cursor, encode_cursor
 from tradewind.platform.gateway.problems import InvalidBody
 from tradewind.platform.gateway.request import Request
-from tradewind.platform.gateway.routing import Route, Scope
+from tradewind.platform.gateway.routing import Route, Scope, Whose
 
 NEWEST = "~"  # sorts behind every id
 ROLE_LENGTH_MAX = 40
@@ -158,6 +158,9 @@ ROUTES = (
         handler=get_accounts,
         summary="List accounts.",
         permission=Scope("accounts:read"),
+        whose=Whose.SHOP,
+        personal=True,
+        needs_reason=True,
         query=AccountsQuery,
         answers={200: AccountPage},
         tag="accounts",
@@ -168,6 +171,9 @@ ROUTES = (
         handler=get_account,
         summary="Read an account.",
         permission=Scope("accounts:read"),
+        whose=Whose.SHOP,
+        personal=True,
+        needs_reason=True,
         answers={200: AccountShown},
         problems=(problems.AccountNotFound,),
         tag="accounts",
@@ -178,6 +184,8 @@ ROUTES = (
         handler=put_roles,
         summary="Give an account its roles.",
         permission=Scope("roles:write"),
+        whose=Whose.SHOP,
+        notice="role_changed",
         body=RolesBody,
         answers={200: AccountShown},
         problems=(problems.AccountNotFound, problems.UnknownRole, problems.ScopeNotHeld),
@@ -189,6 +197,9 @@ ROUTES = (
         handler=put_status,
         summary="Suspend an account, or let it in again.",
         permission=Scope("accounts:write"),
+        whose=Whose.SHOP,
+        needs_reason=True,
+        notice="account_changed",
         body=StatusBody,
         answers={200: AccountShown},
         problems=(problems.AccountNotFound, problems.ScopeNotHeld),
@@ -200,6 +211,7 @@ ROUTES = (
         handler=get_roles,
         summary="List roles.",
         permission=Scope("accounts:read"),
+        whose=Whose.SHOP,
         answers={200: Roles},
         tag="roles",
     ),
@@ -209,6 +221,8 @@ ROUTES = (
         handler=put_role,
         summary="Make or change a role.",
         permission=Scope("roles:write"),
+        whose=Whose.SHOP,
+        notice="role_changed",
         body=RoleBody,
         answers={200: RoleShown},
         problems=(problems.RoleIsBuiltIn, problems.ScopeNotHeld),
@@ -220,6 +234,8 @@ ROUTES = (
         handler=delete_role,
         summary="Remove a role.",
         permission=Scope("roles:write"),
+        whose=Whose.SHOP,
+        notice="role_changed",
         answers={204: None},
         problems=(problems.RoleIsBuiltIn, problems.RoleNotFound, problems.ScopeNotHeld),
         tag="roles",

@@ -7,6 +7,7 @@ by hand.
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -172,3 +173,13 @@ def rotated(row: KeyRow, by: str) -> KeyRotated:
         rotated_by=by,
         former_until=row.former_until,
     )
+
+
+def recorded(row: KeyRow) -> dict[str, Any]:
+    """What the record holds of a key: no name, which people choose, and no secret."""
+    return {
+        "scopes": sorted(row.scopes),
+        "expires_at": None if row.expires_at is None else row.expires_at.isoformat(),
+        "customer_group": row.customer_group,
+        "revoked": row.revoked_at is not None,
+    }

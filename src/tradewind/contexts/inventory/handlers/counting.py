@@ -11,6 +11,7 @@ from tradewind.contexts.inventory.handlers import shelves
 from tradewind.contexts.inventory.problems import TooManyLocations
 from tradewind.contexts.inventory.tables import Location, MovementMade, StockLevel
 from tradewind.kernel.answers import Answer
+from tradewind.kernel.audit import Change
 from tradewind.kernel.messages import Decision
 from tradewind.kernel.problems import Problem
 from tradewind.platform.database.transaction import Transaction
@@ -31,9 +32,24 @@ async def set_stock(tx: Transaction, commands: Sequence[SetStock]) -> Decision:
         )
         for command in commands
     ]
-    book = rules.decide(await shelves.read(tx, counts, keys, []), counts)
+    book = await shelves.read(tx, counts, keys, [])
+    lying = rules.on_hand_by_place(book)
+    rules.decide(book, counts)
     shelves.save(tx, book)
-    return Decision(events=book.events, outcomes=book.outcomes)
+    changes: dict[int, Change] = {}
+    for index, (command, outcome) in enumerate(zip(commands, book.outcomes, strict=True)):
+        if isinstance(outcome, StockLevel):
+            place = (sku_key(command.sku), command.location)
+            changes[index] = changed(place, lying.get(place), command.on_hand)
+            lying[place] = command.on_hand
+    return Decision(events=book.events, outcomes=book.outcomes, changes=changes)
+
+
+def changed(place: tuple[str, str], before: int | None, after: int) -> Change:
+    """What the record holds of a count or a movement."""
+    sku, location = place
+    was = None if before is None else {"on_hand": before, "location": location}
+    return Change(sku, was, {"on_hand": after, "location": location})
 
 
 async def adjust_stock(tx: Transaction, commands: Sequence[AdjustStock]) -> Decision:
@@ -55,13 +71,22 @@ async def adjust_stock(tx: Transaction, commands: Sequence[AdjustStock]) -> Deci
         )
         for c in commands
     ]
-    book = rules.decide(await shelves.read(tx, requests, keys, []), requests)
+    book = await shelves.read(tx, requests, keys, [])
+    lying = rules.on_hand_by_place(book)
+    rules.decide(book, requests)
     shelves.save(tx, book)
+    changes: dict[int, Change] = {}
+    for index, (command, outcome) in enumerate(zip(commands, book.outcomes, strict=True)):
+        if isinstance(outcome, StockLevel):
+            place = (sku_key(command.sku), command.location)
+            before = lying.get(place)
+            lying[place] = (before or 0) + command.quantity
+            changes[index] = changed(place, before, lying[place])
     outcomes = [
         made(command, outcome, tx.now) if isinstance(outcome, StockLevel) else outcome
         for command, outcome in zip(commands, book.outcomes, strict=True)
     ]
-    return Decision(events=book.events, outcomes=outcomes)
+    return Decision(events=book.events, outcomes=outcomes, changes=changes)
 
 
 def made(command: AdjustStock, level: StockLevel, now: datetime) -> Answer:

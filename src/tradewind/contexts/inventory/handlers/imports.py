@@ -5,6 +5,7 @@ again and again.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -17,6 +18,7 @@ from tradewind.contexts.inventory.events import sku_key
 from tradewind.contexts.inventory.handlers import shelves
 from tradewind.contexts.inventory.rules import Count, imports
 from tradewind.contexts.inventory.rules.deciding import announce_availability
+from tradewind.kernel.audit import Change
 from tradewind.kernel.imports import (
     Form,
     Heading,
@@ -93,7 +95,8 @@ async def begin_imports(tx: Transaction, commands: Sequence[BeginStockImport]) -
             outcomes.append(progress_of(report, form))
     if begun:
         tx.write(BEGIN, list(begun), list(begun.values()), tx.now)
-    return Decision(outcomes=outcomes)
+    changes = {i: Change(c.import_id, None, {"begun": True}) for i, c in enumerate(commands)}
+    return Decision(outcomes=outcomes, changes=changes)
 
 
 def form_of(heading: Heading | None, *, dry_run: bool) -> Form | Problem:
@@ -159,8 +162,22 @@ async def finish_imports(tx: Transaction, commands: Sequence[FinishStockImport])
     return Decision(
         outcomes=[
             progress_of(after[i], Form()) if i in after else ImportNotFound() for i in import_ids
-        ]
+        ],
+        changes={
+            index: Change(i, taken(before[i]), taken(after[i]))
+            for index, i in enumerate(import_ids)
+            if i in after
+        },
     )
+
+
+def taken(report: Report) -> dict[str, Any]:
+    """How an import stands, for the record."""
+    return {
+        "accepted": report.accepted,
+        "rejected": report.rejected,
+        "finished": report.finished,
+    }
 
 
 async def load(tx: Transaction, import_ids: Sequence[str]) -> dict[str, Report]:

@@ -45,7 +45,7 @@ from tradewind.kernel.ids import new_id
 from tradewind.kernel.problems import FieldError
 from tradewind.platform.gateway.pages import decode_cursor, encode_cursor
 from tradewind.platform.gateway.request import Request
-from tradewind.platform.gateway.routing import Keyed, Route, Scope
+from tradewind.platform.gateway.routing import Keyed, Route, Scope, Whose
 
 LOCATION_CODE = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 # Whose copies of a sku's availability an answer to a count waits for (semantics: read your writes).
@@ -233,6 +233,7 @@ ROUTES = (
         handler=get_stock_list,
         summary="List stock.",
         permission=READ,
+        whose=Whose.SHOP,
         query=PageQuery,
         answers={200: StockPage},
         tag="stock",
@@ -244,6 +245,7 @@ ROUTES = (
         handler=get_movements,
         summary="Read the ledger of a sku.",
         permission=READ,
+        whose=Whose.SHOP,
         query=PageQuery,
         answers={200: MovementPage},
         problems=(UnknownSku,),
@@ -255,6 +257,7 @@ ROUTES = (
         handler=post_movement,
         summary="Record units that came or went.",
         permission=WRITE,
+        whose=Whose.SHOP,
         body=MovementBody,
         answers={201: MovementMade, 202: MovementMade},
         problems=(
@@ -275,6 +278,7 @@ ROUTES = (
         handler=get_stock,
         summary="Read the stock of a sku.",
         permission=READ,
+        whose=Whose.SHOP,
         answers={200: StockLevel},
         problems=(UnknownSku,),
         tag="stock",
@@ -285,6 +289,7 @@ ROUTES = (
         handler=put_stock,
         summary="Set the units on hand of a sku.",
         permission=WRITE,
+        whose=Whose.SHOP,
         body=StockBody,
         answers={200: StockLevel, 202: StockLevel},
         problems=(InvalidSku, UnknownLocation, QuantityChanged),
@@ -296,6 +301,7 @@ ROUTES = (
         handler=get_locations,
         summary="List locations.",
         permission=READ,
+        whose=Whose.SHOP,
         answers={200: LocationList},
         tag="stock",
     ),
@@ -305,6 +311,7 @@ ROUTES = (
         handler=put_location,
         summary="Open or change a location.",
         permission=WRITE,
+        whose=Whose.SHOP,
         body=LocationBody,
         answers={200: Location, 201: Location},
         problems=(InvalidLocation, TooManyLocations),

@@ -26,7 +26,7 @@ from tradewind.kernel.imports import (
 from tradewind.kernel.sheets import write_rows
 from tradewind.platform.gateway.importing import MEDIA_TYPES, Kind, receive_import
 from tradewind.platform.gateway.request import Request
-from tradewind.platform.gateway.routing import STREAMED_BODY_BYTES_MAX, Route, Scope
+from tradewind.platform.gateway.routing import STREAMED_BODY_BYTES_MAX, Route, Scope, Whose
 
 READ = Scope("inventory:read")
 WRITE = Scope("inventory:write")
@@ -128,6 +128,7 @@ ROUTES = (
         handler=post_import,
         summary="Import counts of stock.",
         permission=WRITE,
+        whose=Whose.SHOP,
         query=ImportQuery,
         answers={202: Import},
         problems=(ImportNotFound, ImportOutOfStep, ImportDiffers, InvalidSheet),
@@ -143,6 +144,7 @@ ROUTES = (
         handler=get_import,
         summary="Read an import of counts and its report.",
         permission=WRITE,
+        whose=Whose.SHOP,
         answers={200: Import},
         problems=(ImportNotFound,),
         tag="stock",
@@ -153,6 +155,7 @@ ROUTES = (
         handler=export_stock,
         summary="Export stock.",
         permission=READ,
+        whose=Whose.SHOP,
         query=StockExportQuery,
         answers={200: bytes},
         examples=EXAMPLES,

@@ -29,6 +29,7 @@ from tradewind.contexts.inventory.rules.book import (
     Shelf,
     Ship,
     Sku,
+    on_hand_by_place,
     open_book,
 )
 from tradewind.contexts.inventory.rules.deciding import availability_of, decide
@@ -56,5 +57,6 @@ __all__ = [
     "availability_of",
     "decide",
     "free_units",
+    "on_hand_by_place",
     "open_book",
 ]

@@ -281,3 +281,12 @@ def shelf_at(sku: Sku, location: str) -> Shelf | None:
 def level_of(sku: Sku) -> StockLevel:
     """A sku as it is shown."""
     return level_over(sku.sku, ((s.location, s.on_hand, s.reserved, s.short) for s in sku.shelves))
+
+
+def on_hand_by_place(book: Book) -> dict[tuple[str, str], int]:
+    """What lies where, by sku key and location."""
+    return {
+        (sku.key, shelf.location): shelf.on_hand
+        for sku in book.skus.values()
+        for shelf in sku.shelves
+    }

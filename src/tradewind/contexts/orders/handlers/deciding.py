@@ -9,7 +9,7 @@ from tradewind.contexts.fraud.events import PaymentBlocked, PaymentCleared, Paym
 from tradewind.contexts.inventory.events import StockRefused, StockReleased
 from tradewind.contexts.orders import rules
 from tradewind.contexts.orders.commands import CancelOrder
-from tradewind.contexts.orders.handlers.desk import close_desk, open_desk
+from tradewind.contexts.orders.handlers.desk import Steps, close_desk, open_desk
 from tradewind.contexts.orders.handlers.money import follow_money
 from tradewind.contexts.orders.rules import Desk, ReviewDue
 from tradewind.contexts.payments.events import (
@@ -109,11 +109,14 @@ async def cancel_orders(tx: Transaction, commands: Sequence[CancelOrder]) -> Dec
     """Call orders off. The answer follows when stock and money are given back."""
     desk = await open_desk(tx, list(dict.fromkeys(c.order_id for c in commands)))
     outcomes: list[Pending | Problem] = []
-    for command in commands:
+    steps = Steps(desk)
+    for index, command in enumerate(commands):
+        before = steps.standing(command.order_id)
         refused = rules.cancel(desk, command)
         outcomes.append(refused or Pending(rules.cancellation(command.order_id)))
+        steps.took(index, command.order_id, command.order_id, before)
     causes = {command.order_id: f"request of {command.by}" for command in commands}
-    return close_desk(tx, desk, outcomes=outcomes, causes=causes)
+    return close_desk(tx, desk, outcomes=outcomes, causes=causes, changes=steps.changes)
 
 
 # Served by the primary key: ids are in the order of time, so each order is looked at once.

@@ -12,6 +12,7 @@ from tradewind.contexts.orders.tables import (
     ORDER_COLUMNS,
     OrderWithLines,
 )
+from tradewind.kernel.audit import Change
 from tradewind.kernel.messages import Decision, Event
 from tradewind.platform.database.transaction import Transaction
 
@@ -58,9 +59,10 @@ def close_desk(
     outcomes: Sequence[Any] = (),
     causes: Mapping[str, str] | None = None,
     issued: Sequence[Event] = (),
+    changes: Mapping[int, Change] | None = None,
 ) -> Decision:
     """Queue what the desk changed; `causes` by order, where no event led to it; `issued`: what was
-    announced beside it.
+    announced beside it; `changes`: what commands did, for the record.
     """
     ruling = desk.ruling
     if ruling.changed:
@@ -89,4 +91,27 @@ def close_desk(
         timers=list(ruling.timers.values()),
         outcomes=outcomes,
         causes=causes or {},
+        changes=changes or {},
     )
+
+
+class Steps:
+    """Follows orders from one command to the next, for the record."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self.changes: dict[int, Change] = {}
+
+    def standing(self, order_id: str) -> dict[str, Any] | None:
+        """How an order stands at this moment; None where it is not on the desk."""
+        row = self._desk.rows.get(order_id)
+        if row is None:
+            return None
+        return {"status": row.status, "version": row.version, "payment": row.payment_status}
+
+    def took(self, index: int, about: str, order_id: str, before: dict[str, Any] | None) -> None:
+        """A command was decided, and found the order standing like `before`."""
+        after = self.standing(order_id)
+        if about != order_id and after is not None and before is not None:
+            before, after = before | {"order_id": order_id}, after | {"order_id": order_id}
+        self.changes[index] = Change(about, before, after)

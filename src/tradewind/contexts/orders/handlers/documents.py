@@ -8,6 +8,7 @@ from tradewind.contexts.orders.rules import documents as rules
 from tradewind.contexts.orders.rules.documents import Draft, Numbered
 from tradewind.contexts.orders.tables import DOCUMENT_COLUMNS, DocumentRow, SeriesRow, document_view
 from tradewind.kernel.answers import Answer
+from tradewind.kernel.audit import Change
 from tradewind.kernel.messages import Decision
 from tradewind.kernel.problems import Problem
 from tradewind.platform.database.literals import columns
@@ -113,7 +114,15 @@ async def issue_credit_notes(tx: Transaction, commands: Sequence[IssueCreditNote
         events=numbered.events,
         outcomes=[answer_of(tx, next(answers)) if o is None else o for o in outcomes],
         causes=causes,
+        changes={index: credited(command) for index, command in enumerate(commands)},
     )
+
+
+def credited(command: IssueCreditNote) -> Change:
+    """What the record holds of a credit note."""
+    total_minor = sum(line.amount_minor for line in command.lines)
+    after = {"amount_minor": total_minor, "currency": command.currency}
+    return Change(command.credit_note_id, None, after)
 
 
 def draft_of(tx: Transaction, command: IssueCreditNote) -> Draft:

@@ -1,6 +1,7 @@
 """Sending out and taking back: the order's row is the guard of everything under it."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from tradewind.contexts.orders.commands import (
     ExchangeReturn,
@@ -8,7 +9,7 @@ from tradewind.contexts.orders.commands import (
     RequestReturn,
     ReturnCommand,
 )
-from tradewind.contexts.orders.handlers.desk import close_desk, open_desk
+from tradewind.contexts.orders.handlers.desk import Steps, close_desk, open_desk
 from tradewind.contexts.orders.rules import Desk
 from tradewind.contexts.orders.rules import returns as steps
 from tradewind.contexts.orders.rules.taking_back import Returns, open_returns
@@ -23,6 +24,7 @@ from tradewind.contexts.orders.tables import (
     view,
 )
 from tradewind.kernel.answers import Answer
+from tradewind.kernel.audit import Change
 from tradewind.kernel.messages import Decision
 from tradewind.kernel.problems import Problem
 from tradewind.platform.database.literals import columns
@@ -147,12 +149,15 @@ async def fulfil_orders(tx: Transaction, commands: Sequence[FulfilOrder]) -> Dec
     desk = await open_desk(tx, list(dict.fromkeys(c.order_id for c in commands)))
     returns = open_returns()
     outcomes: list[Answer | Problem] = []
-    for command in commands:
+    taken = Steps(desk)
+    for index, command in enumerate(commands):
+        before = taken.standing(command.order_id)
         refused = steps.fulfil(desk, returns, command)
         outcomes.append(refused or Answer(body=shown(desk, command.order_id)))
+        taken.took(index, command.order_id, command.order_id, before)
     save(tx, returns)
     causes = {command.order_id: f"request of {command.by}" for command in commands}
-    return close_desk(tx, desk, outcomes=outcomes, causes=causes)
+    return close_desk(tx, desk, outcomes=outcomes, causes=causes, changes=taken.changes)
 
 
 def shown(desk: Desk, order_id: str) -> OrderView:
@@ -170,10 +175,30 @@ async def decide_returns(tx: Transaction, commands: Sequence[ReturnCommand]) -> 
         if isinstance(c, RequestReturn) and c.credential and c.external_id
     ]
     returns = await load(tx, order_ids, named)
-    outcomes = [steps.decide(desk, returns, command) for command in commands]
+    outcomes = []
+    changes: dict[int, Change] = {}
+    for index, command in enumerate(commands):
+        before = standing(returns, command)
+        outcomes.append(steps.decide(desk, returns, command))
+        changes[index] = Change(command.return_id, before, standing(returns, command))
     save(tx, returns)
     causes = {command.order_id: f"request of {command.by}" for command in commands}
-    return close_desk(tx, desk, outcomes=outcomes, causes=causes)
+    return close_desk(tx, desk, outcomes=outcomes, causes=causes, changes=changes)
+
+
+def standing(returns: Returns, command: ReturnCommand) -> dict[str, Any] | None:
+    """How a return stands at this moment, for the record."""
+    row = returns.rows.get(command.return_id)
+    if row is None:
+        return None
+    return {
+        "order_id": row.order_id,
+        "status": row.status,
+        "refund_minor": row.refund_minor,
+        "fees_refund_minor": row.fees_refund_minor,
+        "refund_id": row.refund_id,
+        "exchange_order_id": row.exchange_order_id,
+    }
 
 
 async def exchange_returns(tx: Transaction, commands: Sequence[ExchangeReturn]) -> Decision:
@@ -183,7 +208,12 @@ async def exchange_returns(tx: Transaction, commands: Sequence[ExchangeReturn]) 
     returns = await load(tx, order_ids)
     others = [r.exchange_order_id for r in returns.rows.values() if r.exchange_order_id]
     there = {row.order_id: row.status for row in (await open_desk(tx, others)).rows.values()}
-    outcomes = [steps.exchange(desk, returns, command, there) for command in commands]
+    outcomes = []
+    changes: dict[int, Change] = {}
+    for index, command in enumerate(commands):
+        before = standing(returns, command)
+        outcomes.append(steps.exchange(desk, returns, command, there))
+        changes[index] = Change(command.return_id, before, standing(returns, command))
     save(tx, returns)
     causes = {command.order_id: f"request of {command.by}" for command in commands}
-    return close_desk(tx, desk, outcomes=outcomes, causes=causes)
+    return close_desk(tx, desk, outcomes=outcomes, causes=causes, changes=changes)

@@ -29,7 +29,7 @@ from tradewind.kernel.problems import FieldError
 from tradewind.platform.documents import html, pdf
 from tradewind.platform.gateway.pages import decode_cursor, encode_cursor
 from tradewind.platform.gateway.request import Request
-from tradewind.platform.gateway.routing import Keyed, OrderHolder, Route, Scope
+from tradewind.platform.gateway.routing import Keyed, OrderHolder, Route, Scope, Whose
 
 HTML = "text/html; charset=utf-8"
 PDF = "application/pdf"
@@ -208,6 +208,9 @@ def shown_at(path: str, permission: Scope | OrderHolder) -> tuple[Route, ...]:
             handler=handler,
             summary=summary,
             permission=permission,
+            whose=Whose.SHOP if isinstance(permission, Scope) else Whose.HOLDER,
+            personal=handler is not get_document,  # a paper names the customer
+            needs_reason=handler is not get_document,
             answers={200: kind},
             answer_types=answer_types,
             problems=(problems.DocumentNotFound,),
@@ -227,6 +230,8 @@ ROUTES = (
         handler=post_credit_note,
         summary="Credit a customer without an order.",
         permission=Scope("orders:write"),
+        whose=Whose.SHOP,
+        needs_reason=True,
         body=CreditNoteBody,
         answers={201: DocumentView},
         problems=(
@@ -243,6 +248,7 @@ ROUTES = (
         handler=get_documents,
         summary="List invoices or credit notes.",
         permission=Scope("orders:read"),
+        whose=Whose.SHOP,
         query=DocumentsQuery,
         answers={200: DocumentsPage},
     ),
@@ -253,6 +259,7 @@ ROUTES = (
         handler=get_documents_of_order,
         summary="List the documents of an order.",
         permission=OrderHolder("order_id", "orders:read", account_of),
+        whose=Whose.HOLDER,
         answers={200: DocumentsPage},
         problems=(problems.OrderNotFound,),
     ),

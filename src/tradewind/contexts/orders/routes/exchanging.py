@@ -17,7 +17,7 @@ from tradewind.kernel.ids import new_id
 from tradewind.kernel.problems import Problem
 from tradewind.kernel.terms import card_of
 from tradewind.platform.gateway.request import Request
-from tradewind.platform.gateway.routing import Keyed, Route, Scope
+from tradewind.platform.gateway.routing import Keyed, Route, Scope, Whose
 
 CHANNEL = "exchange"
 BUSY = 500  # from here on an answer says nothing of the order: it is asked for again
@@ -100,6 +100,7 @@ ROUTES = (
         handler=post_exchange,
         summary="Send other units in the place of a return.",
         permission=Scope("orders:write"),
+        whose=Whose.SHOP,
         body=ExchangeBody,
         answers={201: OrderView, 202: OrderView},
         problems=(

@@ -20,7 +20,7 @@ from tradewind.kernel.answers import Answer
 from tradewind.kernel.ids import new_id
 from tradewind.platform.gateway.pages import decode_cursor, encode_cursor
 from tradewind.platform.gateway.request import Request
-from tradewind.platform.gateway.routing import Route, SignedIn
+from tradewind.platform.gateway.routing import Route, SignedIn, Whose
 
 
 class OwnQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -101,6 +101,7 @@ ROUTES = (
         handler=get_own_orders,
         summary="List your orders.",
         permission=SignedIn(),
+        whose=Whose.CALLER,
         query=OwnQuery,
         answers={200: OrdersPage},
         tag="me",
@@ -111,6 +112,7 @@ ROUTES = (
         handler=post_claim,
         summary="Take over the orders that you placed as a guest.",
         permission=SignedIn(),
+        whose=Whose.CALLER,
         answers={200: Claimed},
         tag="me",
     ),
@@ -120,6 +122,7 @@ ROUTES = (
         handler=get_own_carts,
         summary="List your carts.",
         permission=SignedIn(),
+        whose=Whose.CALLER,
         query=OwnQuery,
         answers={200: CartsPage},
         tag="me",

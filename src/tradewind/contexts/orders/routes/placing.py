@@ -30,7 +30,7 @@ from tradewind.contexts.orders.tables import OrderView
 from tradewind.kernel.answers import Answer, Pending, Settled
 from tradewind.kernel.ids import new_id
 from tradewind.platform.gateway.request import Request
-from tradewind.platform.gateway.routing import Anyone, Keyed, Route, Scope
+from tradewind.platform.gateway.routing import Anyone, Keyed, Route, Scope, Whose
 
 
 async def post_order(request: Request) -> Answer | Settled:
@@ -123,6 +123,7 @@ ROUTES = (
         handler=post_order,
         summary="Place an order.",
         permission=Anyone(),
+        whose=Whose.MAKER,
         body=OrderBody,
         answers={201: OrderView, 202: OrderView},
         problems=(
@@ -144,6 +145,8 @@ ROUTES = (
         handler=post_cancel,
         summary="Cancel an order.",
         permission=Scope("orders:write"),
+        whose=Whose.SHOP,
+        needs_reason=True,
         body=CancelBody,
         answers={200: OrderView, 202: OrderView},
         problems=(problems.OrderNotFound, problems.OrderNotCancellable, Erased),

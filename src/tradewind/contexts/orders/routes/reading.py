@@ -14,7 +14,7 @@ from tradewind.kernel.instants import in_utc
 from tradewind.platform.bus.feed import FeedEvent
 from tradewind.platform.gateway.pages import decode_cursor, encode_cursor
 from tradewind.platform.gateway.request import Request
-from tradewind.platform.gateway.routing import OrderHolder, Route, Scope
+from tradewind.platform.gateway.routing import OrderHolder, Route, Scope, Whose
 
 FAR_PAST = datetime(1, 1, 2, tzinfo=UTC)
 
@@ -106,6 +106,8 @@ ROUTES = (
         handler=get_orders,
         summary="List orders, newest first.",
         permission=Scope("orders:read"),
+        whose=Whose.SHOP,
+        personal=True,
         query=OrdersQuery,
         answers={200: OrdersPage},
     ),
@@ -115,6 +117,8 @@ ROUTES = (
         handler=get_order,
         summary="Read an order.",
         permission=OrderHolder("order_id", "orders:read", account_of),
+        whose=Whose.HOLDER,
+        personal=True,
         answers={200: OrderView},
         problems=(problems.OrderNotFound,),
     ),
@@ -124,6 +128,7 @@ ROUTES = (
         handler=get_timeline,
         summary="Read what happened to an order.",
         permission=OrderHolder("order_id", "orders:read", account_of),
+        whose=Whose.HOLDER,
         answers={200: Timeline},
         problems=(problems.OrderNotFound,),
     ),

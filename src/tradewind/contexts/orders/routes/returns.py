@@ -37,7 +37,7 @@ from tradewind.kernel.money import Amount
 from tradewind.kernel.problems import FieldError
 from tradewind.platform.gateway.pages import decode_cursor, encode_cursor
 from tradewind.platform.gateway.request import Request
-from tradewind.platform.gateway.routing import Keyed, OrderHolder, Route, Scope
+from tradewind.platform.gateway.routing import Keyed, OrderHolder, Recorded, Route, Scope, Whose
 
 MAIN = "main"  # the location of everything, unless another is named
 Reason = Annotated[str, Meta(min_length=1, max_length=500)]
@@ -346,6 +346,7 @@ ROUTES = (
         handler=post_fulfil,
         summary="Send an order out.",
         permission=Scope("orders:write"),
+        whose=Whose.SHOP,
         body=FulfilBody,
         answers={200: OrderView},
         problems=(
@@ -363,6 +364,7 @@ ROUTES = (
         handler=get_fulfilments,
         summary="Read how an order left the house.",
         permission=OrderHolder("order_id", "orders:read", account_of),
+        whose=Whose.HOLDER,
         answers={200: FulfilmentList},
         problems=(problems.OrderNotFound,),
     ),
@@ -372,6 +374,8 @@ ROUTES = (
         handler=post_return,
         summary="Give units of an order back.",
         permission=OrderHolder("order_id", "orders:write", account_of),
+        whose=Whose.HOLDER,
+        recorded=Recorded.EVERYBODY,
         body=ReturnBody,
         answers={201: ReturnView, 202: ReturnView},
         problems=(
@@ -390,6 +394,7 @@ ROUTES = (
         handler=get_returns_of_order,
         summary="List the returns of an order.",
         permission=OrderHolder("order_id", "orders:read", account_of),
+        whose=Whose.HOLDER,
         answers={200: ReturnsPage},
         problems=(problems.OrderNotFound,),
     ),
@@ -399,6 +404,7 @@ ROUTES = (
         handler=get_returns,
         summary="List returns, newest first.",
         permission=Scope("orders:read"),
+        whose=Whose.SHOP,
         query=ReturnsQuery,
         answers={200: ReturnsPage},
     ),
@@ -408,6 +414,7 @@ ROUTES = (
         handler=get_return,
         summary="Read a return.",
         permission=Scope("orders:read"),
+        whose=Whose.SHOP,
         answers={200: ReturnView},
         problems=(problems.ReturnNotFound,),
     ),
@@ -417,6 +424,7 @@ ROUTES = (
         handler=post_approve,
         summary="Agree to a return.",
         permission=Scope("orders:write"),
+        whose=Whose.SHOP,
         answers={200: ReturnView},
         problems=STEPS,
         keyed=Keyed.ACCEPTED,
@@ -427,6 +435,8 @@ ROUTES = (
         handler=post_reject,
         summary="Refuse a return.",
         permission=Scope("orders:write"),
+        whose=Whose.SHOP,
+        needs_reason=True,
         body=RejectBody,
         answers={200: ReturnView},
         problems=STEPS,
@@ -438,6 +448,7 @@ ROUTES = (
         handler=post_receive,
         summary="Say what came back, and pay for it.",
         permission=Scope("orders:write"),
+        whose=Whose.SHOP,
         body=ReceiveBody,
         answers={200: ReturnView, 202: ReturnView},
         problems=(*STEPS, *ARRIVALS),

@@ -22,6 +22,7 @@ from tradewind.contexts.payments.handlers.rows import (
     save,
 )
 from tradewind.contexts.payments.rules import Absent, Aim, Begin, Credit, Message, Repay
+from tradewind.kernel.audit import Change
 from tradewind.kernel.messages import NOTHING, Decision
 from tradewind.kernel.terms import OF_ORDER, card_of
 from tradewind.platform.database.transaction import Transaction
@@ -97,7 +98,19 @@ async def refund_payments(tx: Transaction, commands: Sequence[RefundPayment]) ->
     """
     book = await load(tx, BY_PAYMENT, (command.payment_id for command in commands))
     outcomes = [rules.request_refund(book, command) for command in commands]
-    return save(tx, book, outcomes=outcomes)
+    changes = {
+        index: Change(
+            command.refund_id,
+            None,
+            {
+                "payment_id": command.payment_id,
+                "amount_minor": command.amount_minor,
+                "currency": command.currency,
+            },
+        )
+        for index, command in enumerate(commands)
+    }
+    return msgspec.structs.replace(save(tx, book, outcomes=outcomes), changes=changes)
 
 
 # The whole table is all that is under way: few rows.

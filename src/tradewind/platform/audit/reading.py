@@ -1,0 +1,160 @@
+"""The record as it is read: newest first, by filters; or all of it, in the order of the chain."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from tradewind.platform.audit.entries import Kind
+from tradewind.platform.audit.masking import Mask
+from tradewind.platform.database.pool import Connection
+from tradewind.platform.database.transaction import Snapshot
+from tradewind.platform.security.secrets import SecretsError
+
+READ_AT_ONCE = 2_000
+END = 2**62
+
+
+class Filters(Struct, frozen=True, kw_only=True):
+    """Which entries; None: whichever."""
+
+    principal: str | None = None
+    object: str | None = None
+    operation: str | None = None
+    notice: str | None = None
+    kind: str | None = None
+    address: str | None = None  # a token, or an address inside the house
+    trace: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+class Row(Struct, frozen=True):
+    """A sealed entry: the columns of the statements below."""
+
+    position: int
+    entry_id: str
+    xid: int
+    at: datetime
+    kind: Kind
+    operation: str
+    notice: str
+    principal: str
+    object: str
+    address: str
+    trace: str
+    reason: str
+    before: str | None
+    after: str | None
+    digest: bytes
+
+
+class Recorded(Struct, frozen=True, kw_only=True):
+    """An entry as it is shown."""
+
+    id: str
+    position: int  # in the chain
+    at: datetime
+    kind: str
+    operation: str
+    notice: str | None
+    principal: str | None
+    object: str | None
+    address: str | None
+    trace_id: str | None
+    reason: str | None  # None: none was given, or it cannot be opened any more
+    before: Raw | None
+    after: Raw | None
+    digest: str
+
+
+COLUMNS = """c.position, e.entry_id, e.xid::text::bigint, e.at, e.kind, e.operation, e.notice,
+           e.principal, e.object, e.address, e.trace, e.reason, e.before, e.after, c.digest"""
+# chain_pkey backwards; entries_by_principal or entries_by_object where one of them is asked for.
+PAGE = """
+    SELECT {columns}
+      FROM audit.chain c JOIN audit.entries e USING (entry_id)
+     WHERE c.position < $1{conditions}
+     ORDER BY c.position DESC LIMIT $2
+"""
+ALL = f"""
+    SELECT {COLUMNS}
+      FROM audit.chain c JOIN audit.entries e USING (entry_id)
+     WHERE c.position > $1 AND ($2::timestamptz IS NULL OR e.at >= $2)
+       AND ($3::timestamptz IS NULL OR e.at < $3)
+     ORDER BY c.position LIMIT $4
+"""
+CONDITIONS = {
+    "principal": "e.principal = ${}::text",
+    "object": "e.object = ${}::text",
+    "operation": "e.operation = ${}::text",
+    "notice": "e.notice = ${}::text",
+    "kind": "e.kind = ${}::text",
+    "address": "e.address = ${}::text",
+    "trace": "e.trace = ${}::text",
+    "since": "e.at >= ${}::timestamptz",
+    "until": "e.at < ${}::timestamptz",
+}
+
+
+async def page(snapshot: Snapshot, filters: Filters, *, before: int, count_max: int) -> list[Row]:
+    """Sealed entries before a place of the chain, newest first. A write is there in a second."""
+    conditions, values = "", []
+    for name, condition in CONDITIONS.items():
+        value = getattr(filters, name)
+        if value is not None:
+            values.append(value)
+            conditions += "\n       AND " + condition.format(len(values) + 2)
+    sql = PAGE.format(columns=COLUMNS, conditions=conditions)
+    return await snapshot.fetch(sql, before, count_max, *values, into=Row)
+
+
+async def everything(
+    connection: Connection, *, since: datetime | None, until: datetime | None
+) -> AsyncIterator[Row]:
+    """Every sealed entry of a time, in the order of the chain, some thousands at once."""
+    after = 0
+    while True:
+        rows = [Row(*row) for row in await connection.fetch(ALL, after, since, until, READ_AT_ONCE)]
+        for row in rows:
+            yield row
+        if len(rows) < READ_AT_ONCE:
+            return
+        after = rows[-1].position
+
+
+def shown(row: Row, mask: Mask) -> Recorded:
+    """An entry with its reason opened."""
+    try:
+        reason = mask.unseal(row.reason, row.entry_id)
+    except SecretsError:
+        reason = None
+    return Recorded(
+        id=row.entry_id,
+        position=row.position,
+        at=row.at,
+        kind=row.kind,
+        operation=row.operation,
+        notice=row.notice or None,
+        principal=row.principal or None,
+        object=row.object or None,
+        address=row.address or None,
+        trace_id=row.trace or None,
+        reason=reason or None,
+        before=raw(row.before),
+        after=raw(row.after),
+        digest=row.digest.hex(),
+    )
+
+
+def raw(text: str | None) -> Raw | None:
+    """JSON as it is stored."""
+    return None if text is None else Raw(text.encode())
+
+
+def in_full(row: Row) -> dict[str, Any]:
+    """A row for an export: all that the hash was made over, as it was, the reason still sealed."""
+    told: dict[str, Any] = msgspec.structs.asdict(row)
+    return {**told, "digest": row.digest.hex()}
