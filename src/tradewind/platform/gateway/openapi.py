@@ -287,7 +287,7 @@ def refusals_of(route: Route) -> list[type[Problem]]:
     if route.keyed is Keyed.REQUIRED:
         found.append(ours.IdempotencyKeyRequired)
     if route.body is not None:
-        found += [ours.InvalidJson, ours.InvalidBody]
+        found += [ours.InvalidJson, ours.InvalidBody, ours.CardDataRefused]
     if route.body is not None or route.streamed:
         found += [ours.BodyTooLarge, ours.UnsupportedMediaType, ours.RequestTimeout]
     if route.method != "GET":
