@@ -28,8 +28,11 @@ Scope = Literal[
     "orders:import",
     "orders:read",
     "orders:write",
+    "papers:retained",
     "payments:read",
     "payments:write",
+    "persons:erase",
+    "persons:export",
     "roles:write",
 ]
 SCOPES: tuple[Scope, ...] = get_args(Scope)

@@ -47,9 +47,22 @@ from tradewind.contexts.identity.events import (
     RolesGiven,
     SessionOpened,
 )
+from tradewind.kernel.subject import Subject
 from tradewind.platform.context import Context, Sweep
 from tradewind.platform.node import Node
 from tradewind.platform.security.authentication import Authenticator, KeyFacts
+from tradewind.platform.vault.personal import Personal
+
+
+async def close_erased(node: Node, persons: Sequence[str]) -> None:
+    """End the accounts of people who were erased. Harmless to repeat."""
+    erased = frozenset(persons)
+    async with node.reading("identity") as snapshot:
+        rows = await queries.accounts_of_subject(snapshot, Subject(persons=tuple(persons)))
+    for row in rows:
+        if row.status != "closed" and not erased.isdisjoint((row.person, row.record)):
+            await node.submit(CloseAccount(account_id=row.account_id))
+
 
 CONTEXT = Context(
     name="identity",
@@ -100,6 +113,7 @@ CONTEXT = Context(
     },
     clients={RecordsDiscarded: clients.forget_persons},
     persons_in_use=queries.persons_in_use,
+    personal=Personal(belongings=queries.belongings, export=queries.export, erased=close_erased),
     sweeps=(
         Sweep(name="errands", every_s=300.0, handler=handlers.forget_errands),
         Sweep(name="sessions", every_s=300.0, handler=handlers.forget_sessions),

@@ -74,6 +74,9 @@ class Endpoint:
         self.reads_body = route.body is not None or route.streamed
         self.keyed = route.keyed is not Keyed.NO
         self.open = isinstance(route.permission, Anyone)
+        # Whoever may read what a context answers may read the texts in it. The feed keeps them
+        # sealed: what is told to everybody outlives the person.
+        self.opens_texts = not self.open and context != "bus"
         self._media_types = frozenset(name.encode() for name in route.media_types)
         self._heads: dict[tuple[int, str], list[Header]] = {}
         self.seconds: Histogram = metrics.HTTP_SECONDS.labels(route.method, route.path)

@@ -14,6 +14,7 @@ from tradewind.contexts.orders.tables import OrderView, OrderWithLines
 from tradewind.kernel.answers import Answer, Settled
 from tradewind.kernel.ids import new_id
 from tradewind.kernel.terms import card_of
+from tradewind.platform.bus.idempotency import digest_of
 from tradewind.platform.gateway.request import Request
 from tradewind.platform.gateway.routing import Keyed, Route, Scope
 
@@ -46,13 +47,14 @@ async def post_exchange(request: Request) -> Answer | Settled:
     personal = (await request.node.vault.open([row.customer])).get(row.customer)
     if personal is None:
         raise Erased
+    assert request.idempotency is not None, "the route needs a key"
     order_id: str = await request.submit(
         ExchangeReturn(
             return_id=found.id,
             order_id=found.order_id,
             by=request.credential.id,
             exchange_order_id=new_id("ord"),
-            asked_as=f"{request.credential.id} {request.key}",
+            asked_as=digest_of(request.idempotency).hex(),
         )
     )
     outcome = await request.submit(

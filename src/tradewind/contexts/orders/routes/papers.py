@@ -1,6 +1,9 @@
 """What stands on an invoice or a credit note: the rows of this context as a `Paper`."""
 
 from collections.abc import Mapping
+from typing import Any
+
+import msgspec
 
 from tradewind.contexts.orders import queries
 from tradewind.contexts.orders.tables import (
@@ -14,6 +17,7 @@ from tradewind.contexts.orders.tables import (
 from tradewind.kernel.money import format_e4, format_minor
 from tradewind.platform.documents.paper import Paper, PaperLine
 from tradewind.platform.gateway.request import Request
+from tradewind.platform.vault.texts import sealed_in, with_texts
 
 TITLES = {"invoice": "Invoice", "credit_note": "Credit note"}
 ERASED = "The personal data of this customer was erased."
@@ -28,7 +32,8 @@ async def paper_of(request: Request, row: IssuedRow) -> Paper:
             order = await queries.order(snapshot, row.order_id)
         if row.return_id is not None:
             returned = await queries.one_return(snapshot, row.return_id)
-    personal = (await request.node.vault.open([row.customer])).get(row.customer)
+    known = (await request.node.vault.open([row.customer])).get(row.customer)
+    row, personal = await opened(request, row, known)
     number = f"{row.series}-{row.year}-{row.serial:06d}"
     about = {"Number": number, "Date": f"{row.dated:%d %B %Y}"}
     if row.order_id is not None:
@@ -46,6 +51,27 @@ async def paper_of(request: Request, row: IssuedRow) -> Paper:
         lines=lines_of(row, order, returned),
         totals=totals_of(row, order),
     )
+
+
+async def opened(
+    request: Request, row: IssuedRow, personal: Mapping[str, str] | None
+) -> tuple[IssuedRow, Mapping[str, str] | None]:
+    """The document with its texts as they were written, and the customer as the law keeps them.
+
+    Of an erased customer only who may read retained papers sees name and address.
+    """
+    vault, credential = request.node.vault, request.credential
+    if personal is None and credential is not None and credential.may("papers:retained"):
+        personal = (await vault.open_retained([row.customer])).get(row.customer)
+    document = {
+        "reason": row.reason,
+        "lines": msgspec.json.decode(row.lines) if row.lines else None,
+    }
+    texts: Any = with_texts(document, await vault.open_texts(sealed_in(document)))
+    for line in texts["lines"] or ():
+        line["description"] = line["description"] or "-"
+    lines = msgspec.json.encode(texts["lines"]).decode() if row.lines else None
+    return msgspec.structs.replace(row, reason=texts["reason"], lines=lines), personal
 
 
 def buyer(personal: Mapping[str, str | None] | None) -> list[str]:
