@@ -19,7 +19,9 @@ from msgspec import Struct
 from tradewind.platform.bus.log import END_OF_XID
 from tradewind.platform.database.embedded import EmbeddedPostgres
 from tradewind.platform.security.secrets import Secrets, read_secrets
-from tradewind.platform.vault.sealing import seal
+from tradewind.platform.vault.keyring import WRAPPING, key_id_of, read_keyring
+from tradewind.platform.vault.masters import FileMasters
+from tradewind.platform.vault.sealing import new_key, seal
 from tradewind.simulator.record import SCHEMA
 
 SQL = Path(__file__).parent / "sql"
@@ -144,8 +146,12 @@ class Filling:
         persons = await self.connection.fetch(
             "SELECT person FROM vault.persons ORDER BY person DESC LIMIT $1", SEALED
         )
+        masters = FileMasters(secrets)
+        ring = await read_keyring(self.connection, masters)
+        key_id = key_id_of(ring.newest[WRAPPING])
         sealed = []
         for (person,) in persons:
+            key = new_key()
             fields = {
                 "name": "Ada Lovelace",
                 "email": f"{person[4:20]}@bench.example",
@@ -154,8 +160,7 @@ class Filling:
                 "postal_code": "SW1Y 4JH",
                 "country": "GB",
             }
-            made = seal(secrets, person, fields)
-            sealed.append((person, made.key.key_id, made.key.wrapped, made.content))
+            sealed.append((person, key_id, ring.wrap(person, key), seal(key, person, fields)))
         await self.connection.executemany(
             "UPDATE vault.persons SET key_id = $2, wrapped = $3, sealed = $4 WHERE person = $1",
             sealed,

@@ -32,7 +32,7 @@ from tradewind.platform.database.clock import Clock
 from tradewind.platform.database.migrate import SchemaSource, migrate
 from tradewind.platform.database.pool import Pool
 from tradewind.platform.database.session import Session
-from tradewind.platform.gateway import auditing, events, letters
+from tradewind.platform.gateway import auditing, events, letters, persons
 from tradewind.platform.gateway.asgi import Application
 from tradewind.platform.gateway.assembly import build_app
 from tradewind.platform.gateway.limits import Limits
@@ -115,6 +115,7 @@ def plan(contexts: Sequence[Context]) -> Plan:
         announced=announced,
         sources=sources,
         persons_in_use={c.name: c.persons_in_use for c in contexts if c.persons_in_use},
+        personal={c.name: c.personal for c in contexts if c.personal},
     )
 
 
@@ -167,6 +168,7 @@ def routes(contexts: Sequence[Context]) -> dict[str, Sequence[Route]]:
         **{context.name: context.routes for context in contexts},
         "bus": (*events.ROUTES, *letters.ROUTES),
         "audit": auditing.ROUTES,
+        "vault": persons.ROUTES,
     }
 
 

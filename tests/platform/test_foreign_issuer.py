@@ -20,8 +20,8 @@ from tests.platform.signed_tokens import (
     signed,
 )
 from tradewind.platform.security.access_tokens import AccessTokens, TokensUnavailable
-from tradewind.platform.security.credentials import Credential
 from tradewind.platform.security.addresses import OutboundRefused
+from tradewind.platform.security.credentials import Credential
 from tradewind.platform.security.foreign import ForeignKeys, fetch_keys, foreign_tokens, inside
 from tradewind.platform.security.outbound import Outbound
 

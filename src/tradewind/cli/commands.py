@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from tradewind import __version__
-from tradewind.cli import audit, checks, events, files, history, keys, run
+from tradewind.cli import audit, checks, events, files, history, keys, run, vault
 from tradewind.cli.archive import archive
 from tradewind.cli.rebuild import rebuild
 from tradewind.cli.start import up
@@ -59,6 +59,7 @@ def register() -> None:
     app.command("migrate", rich_help_panel="Run")(run.migrate)
     app.command("settings", rich_help_panel="Run")(run.settings)
     app.add_typer(keys.app, name="keys", rich_help_panel="Operate")
+    app.add_typer(vault.app, name="vault", rich_help_panel="Operate")
     app.add_typer(events.events, name="events", rich_help_panel="Operate")
     app.add_typer(events.letters, name="dead-letters", rich_help_panel="Operate")
     files.imports.command("online-retail")(history.import_book)

@@ -111,8 +111,8 @@ def create_key(
 
     **Scopes**: accounts:read, accounts:write, audit:read, carts:read, carts:write, catalog:write,
     clients:write, events:read, events:write, fraud:review, inventory:read, inventory:write,
-    keys:write, mailbox:read, orders:import, orders:read, orders:write, payments:read,
-    payments:write, roles:write, tokens:read.
+    keys:write, mailbox:read, orders:import, orders:read, orders:write, papers:retained,
+    payments:read, payments:write, persons:erase, persons:export, roles:write, tokens:read.
     """
     body: dict[str, Any] = {"name": name, "scopes": scopes_of(scope)}
     if days is not None:

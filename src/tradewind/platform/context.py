@@ -12,6 +12,7 @@ from tradewind.platform.cache.memory import Memory, Seen
 from tradewind.platform.database.transaction import Snapshot, Transaction
 from tradewind.platform.gateway.routing import Route
 from tradewind.platform.node import Node
+from tradewind.platform.vault.personal import Personal
 
 # So many messages in one unit of work: locks are held shortly, one bad batch costs little.
 BATCH_MAX = 128
@@ -101,6 +102,8 @@ class Context(Struct, frozen=True, kw_only=True):
     make_ready: Callable[[Memory, Reading], Awaitable[None]] | None = None
     # Which of these records of the vault it still points to; the others are swept as orphans.
     persons_in_use: InUse | None = None
+    # What it knows of a person: for exports, for erasure, and for who writes about an order.
+    personal: Personal | None = None
 
     @property
     def role(self) -> str:

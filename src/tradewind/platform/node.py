@@ -15,7 +15,7 @@ from typing import Any
 from msgspec import Struct
 
 from tradewind.kernel.audit import Audited
-from tradewind.kernel.messages import Command, Decision, Event, Position, Reconciled
+from tradewind.kernel.messages import Command, Decision, Event, Position
 from tradewind.kernel.problems import Problem
 from tradewind.platform import faults
 from tradewind.platform.audit.record import Record, write_with
@@ -38,6 +38,9 @@ from tradewind.platform.database.transaction import Snapshot, Transaction
 from tradewind.platform.security.secrets import Secrets
 from tradewind.platform.settings import Settings
 from tradewind.platform.telemetry import logs, reconciled
+from tradewind.platform.vault.personal import Personal
+from tradewind.platform.vault.sweeping import sweep_vault
+from tradewind.platform.vault.transit import masters_of
 from tradewind.platform.vault.vault import Vault
 
 logger = logs.get(__name__)
@@ -96,6 +99,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     sources: Mapping[str, tuple[str, ...]]  # topic -> sources
     # context -> which records of the vault it still points to
     persons_in_use: Mapping[str, Callable[[Snapshot, Sequence[str]], Awaitable[set[str]]]] = {}
+    personal: Mapping[str, Personal] = {}  # context -> what it knows of a person
 
 
 class Node:
@@ -110,7 +114,11 @@ class Node:
         self.pool = Pool(dsn, connections_max=settings.connections_max - 3, application="tradewind")
         self.disk = Disk(settings.home / "postgres", reserve_mb=settings.disk_reserve_mb)
         self.vault = Vault(
-            self.pool, secrets, queue_max=settings.batch_queue_max, wrote=self._wrote_apart
+            self.pool,
+            secrets,
+            masters=masters_of(settings, secrets),
+            queue_max=settings.batch_queue_max,
+            wrote=self._wrote_apart,
         )
         self.audit = Record(self.pool, self.clock, secrets, settings)
         self.answers = WaitingRoom(
@@ -466,24 +474,11 @@ class Node:
         await watch.run(self.pool, self.clock, self.works, self.answers, self.reader)
 
     async def _sweep_orphans(self) -> None:
-        """Destroy what the vault keeps for requests that came to nothing."""
+        """Destroy what the vault keeps for requests that came to nothing, and what time ends."""
+        faults = (Problem, *delivery.PASSING)
         while True:
             await asyncio.sleep(ORPHANS_SWEPT_EVERY_S * random.uniform(0.8, 1.2))
-            for context, in_use in self.plan.persons_in_use.items():
-
-                async def asked(
-                    persons: Sequence[str], context: str = context, in_use: Any = in_use
-                ) -> set[str]:
-                    async with self.reading(context) as snapshot:
-                        found: set[str] = await in_use(snapshot, persons)
-                        return found
-
-                try:
-                    swept = await self.vault.sweep_orphans(context, asked)
-                except (Problem, *delivery.PASSING) as fault:
-                    logger.warning("vault.sweep_fault", fault=repr(fault)[:300])
-                    continue
-                reconciled.tell(Reconciled(case="orphaned_record", id=person) for person in swept)
+            await sweep_vault(self, faults=faults)
 
     async def _retry_dead_letters(self) -> None:
         while True:

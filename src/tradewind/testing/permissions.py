@@ -16,6 +16,7 @@ from tradewind.platform.gateway.routing import (
     Anyone,
     CartHolder,
     OrderHolder,
+    OwnCredentials,
     Recorded,
     Route,
     Scope,
@@ -74,6 +75,8 @@ class Cell(Struct, frozen=True):
 def expected(route: Route, role: Role, *, own: bool) -> Outcome:
     """What the table says of a cell."""
     permission = route.permission
+    if isinstance(permission, OwnCredentials):
+        return Outcome.ALLOWED  # the header is not looked at; what the route reads itself decides
     if role == WRONG:
         return Outcome.UNAUTHENTICATED
     if isinstance(permission, Anyone):
@@ -118,6 +121,7 @@ def wrong_with(route: Route) -> str:
     permission = route.permission
     fitting: Mapping[type, tuple[Whose, ...]] = {
         Anyone: (Whose.PUBLIC, Whose.MAKER, Whose.SECRET),
+        OwnCredentials: (Whose.CALLER, Whose.SECRET, Whose.MAKER),
         Scope: (Whose.SHOP, Whose.CALLER),
         SignedIn: (Whose.CALLER,),
         OrderHolder: (Whose.HOLDER,),
@@ -203,6 +207,8 @@ def needs(route: Route) -> str:
     permission = route.permission
     if isinstance(permission, Anyone):
         return "nothing"
+    if isinstance(permission, OwnCredentials):
+        return "what the route reads itself: a client's secret, a cookie, a code"
     if isinstance(permission, Scope):
         return f"`{permission.name}`"
     if isinstance(permission, SignedIn):
@@ -219,4 +225,5 @@ def recorded(route: Route) -> str:
     what = "writes" if route.writes else "reads"
     if route.recorded is Recorded.EVERYBODY:
         return what
-    return "" if isinstance(route.permission, Anyone | SignedIn) else f"{what} of staff"
+    has_no_staff = isinstance(route.permission, Anyone | OwnCredentials | SignedIn)
+    return "" if has_no_staff else f"{what} of staff"

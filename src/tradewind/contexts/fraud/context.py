@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from tradewind.contexts.fraud import handlers, routes
+from tradewind.contexts.fraud import handlers, queries, routes
 from tradewind.contexts.fraud.commands import DecideReview
 from tradewind.contexts.fraud.events import PaymentBlocked, PaymentCleared, PaymentHeld
 from tradewind.contexts.orders.events import OrderCancelled, OrderRejected
 from tradewind.contexts.payments.events import PaymentAuthorised
 from tradewind.platform.context import Consumer, Context
+from tradewind.platform.vault.personal import Personal
 
 CONTEXT = Context(
     name="fraud",
@@ -23,4 +24,5 @@ CONTEXT = Context(
             events=(PaymentAuthorised, OrderRejected, OrderCancelled),
         ),
     ),
+    personal=Personal(export=queries.export),
 )

@@ -62,7 +62,7 @@ async def decide(request: Request, verdict: Literal["released", "refused"]) -> A
         DecideReview(
             order_id=order_in(request),
             verdict=verdict,
-            reason=body.reason,
+            reason=await request.sealed(body.reason, order_id=order_in(request)),
             reviewer=request.credential.id,
             idempotency=request.idempotency,
         )

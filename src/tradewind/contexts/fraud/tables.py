@@ -32,6 +32,16 @@ class HeldRow(Struct, frozen=True):
     order_id: str
 
 
+class Scored(Struct, frozen=True):
+    """What a payment scored, and why. `reasons` is JSON."""
+
+    order_id: str
+    score: int
+    held: bool
+    reasons: str
+    scored_at: datetime
+
+
 class ReviewRow(Struct, frozen=True):
     """A review with the score that led to it. `reasons` is JSON."""
 

@@ -72,6 +72,7 @@ from tradewind.contexts.identity.events import (
 from tradewind.contexts.identity.handlers import oauth_clients, oauth_grants
 from tradewind.contexts.identity.handlers.oauth_clients import SigningKeyDue
 from tradewind.contexts.identity.queries import oauth as oauth_queries
+from tradewind.kernel.subject import Subject
 from tradewind.platform.context import Context, Sweep
 from tradewind.platform.node import Node
 from tradewind.platform.security.access_tokens import (
@@ -85,6 +86,18 @@ from tradewind.platform.security.foreign import ForeignKeys, foreign_tokens
 from tradewind.platform.security.issuing import Issuer, audience_of
 from tradewind.platform.security.keyring import Keyring
 from tradewind.platform.security.signing import MadeKey, StoredKey
+from tradewind.platform.vault.personal import Personal
+
+
+async def close_erased(node: Node, persons: Sequence[str]) -> None:
+    """End the accounts of people who were erased. Harmless to repeat."""
+    erased = frozenset(persons)
+    async with node.reading("identity") as snapshot:
+        rows = await queries.accounts_of_subject(snapshot, Subject(persons=tuple(persons)))
+    for row in rows:
+        if row.status != "closed" and not erased.isdisjoint((row.person, row.record)):
+            await node.submit(CloseAccount(account_id=row.account_id))
+
 
 CONTEXT = Context(
     name="identity",
@@ -155,6 +168,7 @@ CONTEXT = Context(
         SigningKeyDue: clients.make_signing_key,
     },
     persons_in_use=queries.persons_in_use,
+    personal=Personal(belongings=queries.belongings, export=queries.export, erased=close_erased),
     sweeps=(
         Sweep(name="errands", every_s=300.0, handler=handlers.forget_errands),
         Sweep(name="sessions", every_s=300.0, handler=handlers.forget_sessions),

@@ -56,7 +56,7 @@ class MovementBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ]
     reason: Annotated[str, Meta(min_length=1, max_length=500, examples=["damages"])]
     location: LocationCode = MAIN
-    external_id: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+    external_id: Annotated[str, Meta(min_length=1, max_length=100, pattern="^[^@]*$")] | None = None
     at: datetime | None = None  # with orders:import only: when it happened, long ago
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tradewind.contexts.identity.events import LetterAsked
-from tradewind.contexts.notifications import clients, handlers, routes
+from tradewind.contexts.notifications import clients, handlers, queries, routes
 from tradewind.contexts.notifications.commands import (
     ClaimMessages,
     MessagesAreDue,
@@ -12,6 +12,7 @@ from tradewind.contexts.notifications.commands import (
 from tradewind.contexts.notifications.events import MessageFailed, MessageSent
 from tradewind.contexts.orders.events import OrderCancelled, OrderConfirmed
 from tradewind.platform.context import Consumer, Context, Sweep
+from tradewind.platform.vault.personal import Personal
 
 CONTEXT = Context(
     name="notifications",
@@ -34,4 +35,5 @@ CONTEXT = Context(
     ),
     sweeps=(Sweep(name="due messages", every_s=5, handler=handlers.find_due_messages),),
     clients={MessagesAreDue: clients.send},
+    personal=Personal(export=queries.export),
 )

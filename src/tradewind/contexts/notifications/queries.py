@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from tradewind.contexts.notifications import rules
-from tradewind.contexts.notifications.tables import KeptMail, Mail
+from tradewind.contexts.notifications.tables import KeptMail, Mail, ToldMessage
+from tradewind.kernel.subject import Subject
 from tradewind.platform.database.transaction import Snapshot
 
 # Served by messages_mailbox (contact, message_id) WHERE via = 'mailbox': no sort.
@@ -23,6 +24,20 @@ MAILBOX = """
      WHERE via = 'mailbox' AND message_id < $1
      ORDER BY message_id DESC LIMIT $2
 """
+
+
+# Served by the unique key (order_id, kind).
+MESSAGES_OF_ORDERS = """
+    SELECT message_id, order_id, kind, template, status, via, queued_at, settled_at
+      FROM notifications.messages WHERE order_id = ANY($1::text[]) ORDER BY message_id
+"""
+
+
+async def export(db: Snapshot, subject: Subject) -> Mapping[str, Sequence[ToldMessage]]:
+    """The messages about the orders of a subject, and about its accounts."""
+    about = [*subject.orders, *subject.errands]
+    found = await db.fetch(MESSAGES_OF_ORDERS, about, into=ToldMessage)
+    return {"messages": found}
 
 
 async def mailbox(

@@ -72,6 +72,19 @@ class KeptMail(Struct, frozen=True):
     sent_at: datetime
 
 
+class ToldMessage(Struct, frozen=True):
+    """A message as it is told to whom it went to; its text follows from the template."""
+
+    id: str
+    order_id: str
+    kind: Kind
+    template: str
+    status: str
+    via: str | None
+    queued_at: datetime
+    settled_at: datetime | None
+
+
 class Mail(Struct, frozen=True, kw_only=True):
     """A mail as it stands in the embedded mailbox. After erasure `to` and the texts are null."""
 

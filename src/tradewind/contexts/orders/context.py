@@ -47,6 +47,7 @@ from tradewind.contexts.orders.events import (
     ReturnRequested,
 )
 from tradewind.contexts.orders.queries import carts as cart_queries
+from tradewind.contexts.orders.queries import personal
 from tradewind.contexts.orders.routes import ROUTES
 from tradewind.contexts.orders.rules import ReviewDue
 from tradewind.contexts.payments.events import (
@@ -59,6 +60,7 @@ from tradewind.contexts.payments.events import (
     RefundRefused,
 )
 from tradewind.platform.context import Consumer, Context, Projection, Sweep
+from tradewind.platform.vault.personal import Personal
 
 CONTEXT = Context(
     name="orders",
@@ -140,6 +142,13 @@ CONTEXT = Context(
     ),
     clients={PersonsDiscarded: clients.forget_persons},
     persons_in_use=cart_queries.persons_in_use,
+    personal=Personal(
+        person_of_order=personal.person_of_order,
+        belongings=personal.belongings,
+        export=personal.export,
+        open_matters=personal.open_matters,
+        on_papers=personal.on_papers,
+    ),
     sweeps=(
         Sweep(name="expiry", every_s=5.0, handler=handlers.expire_orders),
         Sweep(name="carts", every_s=30.0, handler=handlers.look_at_carts),

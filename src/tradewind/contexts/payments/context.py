@@ -10,7 +10,7 @@ from tradewind.contexts.orders.events import (
     OrderRejected,
     ReturnReceived,
 )
-from tradewind.contexts.payments import clients, routes
+from tradewind.contexts.payments import clients, queries, routes
 from tradewind.contexts.payments.commands import ProviderCall, RecordOutcomes, RefundPayment
 from tradewind.contexts.payments.events import (
     CaptureRefused,
@@ -24,6 +24,7 @@ from tradewind.contexts.payments.events import (
 )
 from tradewind.contexts.payments.handlers import units
 from tradewind.platform.context import Consumer, Context, Sweep
+from tradewind.platform.vault.personal import Personal
 
 CONTEXT = Context(
     name="payments",
@@ -62,4 +63,5 @@ CONTEXT = Context(
     sweeps=(Sweep(name="due operations", every_s=1, handler=units.take_up_due),),
     clients={ProviderCall: clients.send},
     warm_up=clients.warm_up,
+    personal=Personal(export=queries.export),
 )

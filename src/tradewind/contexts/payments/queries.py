@@ -1,6 +1,11 @@
 """Reads of payments: single payments and refunds, the ledger."""
 
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
 from tradewind.contexts.payments.tables import BalanceRow, PaymentRow, PostingRow, RefundRow
+from tradewind.kernel.subject import Subject
 from tradewind.platform.database.transaction import Snapshot
 
 # Served by the primary keys. An authorisation that was given up is still looked
@@ -20,6 +25,26 @@ PAYMENT = """
 async def payment(db: Snapshot, payment_id: str) -> PaymentRow | None:
     """A payment as it stands; `unknown` while the provider's word on something is awaited."""
     return await db.fetch_one(PAYMENT, payment_id, into=PaymentRow)
+
+
+# Served by the primary keys, and refunds_by_payment.
+PAYMENTS = PAYMENT.replace("p.payment_id = $1", "p.payment_id = ANY($1::text[])")
+REFUNDS_OF_PAYMENTS = """
+    SELECT r.refund_id, r.payment_id, r.amount_minor, p.currency, r.status, r.reason, r.created_at
+      FROM payments.refunds r JOIN payments.payments p USING (payment_id)
+     WHERE r.payment_id = ANY($1::text[]) ORDER BY r.refund_id
+"""
+
+
+async def export(db: Snapshot, subject: Subject) -> Mapping[str, Sequence[Struct]]:
+    """The payments of a subject's orders, and what of them was given back. The card is the
+    provider's business: a token of it is all that ever came here.
+    """
+    payments = list(subject.payments)
+    return {
+        "payments": await db.fetch(PAYMENTS, payments, into=PaymentRow),
+        "refunds": await db.fetch(REFUNDS_OF_PAYMENTS, payments, into=RefundRow),
+    }
 
 
 # Served by refunds_by_payment (payment_id, refund_id): no sort.

@@ -72,6 +72,9 @@ async def post_refund(request: Request) -> Answer | Settled:
     """
     payment_id = request.params["payment_id"]
     body: RefundRequest = request.body
+    async with request.reading() as snapshot:
+        row = await queries.payment(snapshot, payment_id)
+    order_id = None if row is None else row.order_id
     outcome = await request.submit(
         RefundPayment(
             idempotency=request.idempotency,
@@ -79,7 +82,7 @@ async def post_refund(request: Request) -> Answer | Settled:
             refund_id=new_id("ref"),
             amount_minor=amount_minor_of(body.amount),
             currency=body.amount.currency,
-            reason=body.reason,
+            reason=await request.sealed(body.reason, order_id=order_id),
         )
     )
     if not isinstance(outcome, Pending):
@@ -93,10 +96,10 @@ async def post_refund(request: Request) -> Answer | Settled:
     if answer is not None:
         return answer
     async with request.reading() as snapshot:
-        row = await queries.refund(snapshot, outcome.resource)
-    assert row is not None, "a refund in hand has a row"
-    location = f"/v1/payments/{payment_id}/refunds/{row.refund_id}"
-    return Answer(status=202, body=view_of(row), headers={"Location": location})
+        refund = await queries.refund(snapshot, outcome.resource)
+    assert refund is not None, "a refund in hand has a row"
+    location = f"/v1/payments/{payment_id}/refunds/{refund.refund_id}"
+    return Answer(status=202, body=view_of(refund), headers={"Location": location})
 
 
 def amount_minor_of(amount: Amount) -> int:

@@ -193,7 +193,7 @@ class RefundView(Struct, frozen=True, kw_only=True):
     payment_id: str
     amount: Amount
     status: RefundStatus
-    reason: str
+    reason: str | None  # None: the customer was erased
     created_at: datetime
 
 

@@ -33,6 +33,7 @@ from tradewind.platform.gateway.endpoint import (
 )
 from tradewind.platform.gateway.idempotency import Fingerprints, read_key
 from tradewind.platform.gateway.limits import Limits
+from tradewind.platform.gateway.opening import with_opened_texts
 from tradewind.platform.gateway.parameters import no_query
 from tradewind.platform.gateway.paths import Paths
 from tradewind.platform.gateway.problems import (
@@ -66,6 +67,7 @@ from tradewind.platform.gateway.routing import Owner
 from tradewind.platform.security.authentication import Credential
 from tradewind.platform.security.issuing import Issuer
 from tradewind.platform.telemetry import logs, metrics
+from tradewind.platform.vault.texts import has_sealed
 
 if TYPE_CHECKING:
     from tradewind.platform.node import Node
@@ -191,7 +193,7 @@ class Application:
         asked = trace.request_id(headers, begun)
         extra: list[Header] = [(b"x-request-id", asked)]
         # Each request is a task of its own, so this ends with it.
-        logs.bind(request_id=asked.decode(), trace_id=begun.trace_id)
+        logs.bind(request_id=trace.name_in_logs(asked, begun), trace_id=begun.trace_id)
         table = self._tables.get(scope["method"])
         found = table.find(scope["path"], scope.get("raw_path")) if table is not None else None
         endpoint = found[0] if found is not None else None
@@ -324,10 +326,13 @@ class Application:
         try:
             if endpoint.route.queue is not None:
                 return endpoint.render(await self._queue(endpoint.route.queue, request))
-            return await self._answer(endpoint, request, headers, target_of(scope))
+            response = await self._answer(endpoint, request, headers, target_of(scope))
         except Problem as refusal:
             self._note(refusal.notice, request)
             raise
+        if endpoint.opens_texts and has_sealed(response.body):
+            return await with_opened_texts(response, self.node.vault)
+        return response
 
     async def _admit(
         self,

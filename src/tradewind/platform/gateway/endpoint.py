@@ -88,6 +88,9 @@ class Endpoint:
         # The same for everybody, but for who says that he is somebody: caches on the way must know.
         self.shared = self.open and route.method == "GET" and route.cache.startswith("public")
         self.fixed = "immutable" in route.cache
+        # Whoever may read what a context answers may read the texts in it. The feed keeps them
+        # sealed: what is told to everybody outlives the person.
+        self.opens_texts = not self.open and context != "bus"
         assert not route.notice or route.notice in NOTICES, f"{route.notice} is no notice"
         self._media_types = frozenset(name.encode() for name in route.media_types)
         self._heads: dict[tuple[int, str], list[Header]] = {}

@@ -321,6 +321,7 @@ def refusals_of(route: Route) -> list[type[Problem]]:
     if route.body is not None:
         is_form = FORM in route.media_types
         found += [InvalidForm] if is_form else [ours.InvalidJson, ours.InvalidBody]
+        found.append(ours.CardDataRefused)
     if route.body is not None or route.streamed:
         found += [ours.BodyTooLarge, ours.UnsupportedMediaType, ours.RequestTimeout]
     if route.method != "GET":

@@ -101,6 +101,15 @@ class InvalidBody(Problem):
     title = "The body does not have the right shape."
 
 
+class CardDataRefused(InvalidBody):
+    """A text holds what looks like a card number; ``errors`` says where. Cards are the payment
+    provider's business: they never enter here, in no field, and nothing of the request was kept.
+    """
+
+    code = "card_data_refused"
+    title = "Card data does not belong here."
+
+
 class InvalidQuery(Problem):
     """A query parameter is unknown, repeated or out of its range; ``errors`` names it."""
 
@@ -256,6 +265,7 @@ ANYWHERE: tuple[type[Problem], ...] = (TooManyRequests, Busy, DatabaseUnavailabl
 GATEWAY_PROBLEMS: tuple[type[Problem], ...] = (
     BodyTooLarge,
     Busy,
+    CardDataRefused,
     DatabaseUnavailable,
     DiskIsFull,
     Forbidden,

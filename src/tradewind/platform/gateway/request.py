@@ -229,6 +229,19 @@ class Request:
         self.came()
         return await self.node.submit(command)
 
+    async def sealed(
+        self, text: str, *, person: str | None = None, order_id: str | None = None
+    ) -> str:
+        """A text that somebody wrote, as it may stand anywhere: see `platform.vault.texts`.
+
+        It is about a person, about the customer of an order, or about nobody in particular.
+        """
+        for context, knows in self.node.plan.personal.items():
+            if person is None and order_id is not None and knows.person_of_order is not None:
+                async with self.node.reading(context) as snapshot:
+                    person = await knows.person_of_order(snapshot, order_id)
+        return await self.node.vault.seal_text(person, text)
+
     async def known_to_all(self) -> None:
         """Return once no process answers from memory as if this request had changed nothing.
 

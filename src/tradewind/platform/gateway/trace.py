@@ -9,6 +9,8 @@ TRACEPARENT = re.compile(rb"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 NO_TRACE = b"0" * 32
 NO_SPAN = b"0" * 16
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,64}")
+# What the logs may call a request by: an id that a machine made, and no word of anybody's.
+MACHINE_MADE = re.compile(rb"[0-9A-Fa-f-]{20,64}|[0-9A-Z]{26}")
 # Chance is asked for in pieces of this size: a call of the system costs more than all else here.
 CHANCE_BYTES = 24 * 256
 
@@ -49,6 +51,11 @@ def begin(traceparent: bytes | None) -> Trace:
             return Trace(trace_id, f"00-{trace_id}-{chance.take(8)}-{flags}")
     digits = chance.take(24)
     return Trace(digits[:32], f"00-{digits[:32]}-{digits[32:]}-00")
+
+
+def name_in_logs(asked: bytes, begun: Trace) -> str:
+    """What the logs call a request: its id, unless that may say something, then its trace's."""
+    return (asked if MACHINE_MADE.fullmatch(asked) else begun.trace_id.encode()).decode()
 
 
 def request_id(headers: Mapping[bytes, bytes], begun: Trace | None = None) -> bytes:

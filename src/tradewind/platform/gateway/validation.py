@@ -17,6 +17,8 @@ from typing import Any
 import msgspec
 from msgspec import inspect as shapes
 
+from tradewind.kernel.cards import NOT_LOOKED_AT, holds_card, may_hold_card
+from tradewind.kernel.problems import FieldError
 from tradewind.kernel.texts import PROSE, refused_character, why_refused
 from tradewind.platform.gateway.explaining import (
     Where,
@@ -25,7 +27,12 @@ from tradewind.platform.gateway.explaining import (
     shortened,
     split_path,
 )
-from tradewind.platform.gateway.problems import InvalidBody, InvalidJson, invalid_body
+from tradewind.platform.gateway.problems import (
+    CardDataRefused,
+    InvalidBody,
+    InvalidJson,
+    invalid_body,
+)
 
 DEPTH_MAX = 64
 ANY = "*"  # in a path: every item of a list, every value of a map
@@ -54,6 +61,8 @@ class Body:
             # Every escape begins with a backslash, DEL stands for itself and C1 controls begin with
             # 0xC2: only then can there be a refused character, and we look closely.
             refuse_texts(document, self._prose)
+        if may_hold_card(raw):
+            refuse_cards(document)
         try:
             return msgspec.convert(document, self.shape)
         except msgspec.ValidationError as error:
@@ -143,6 +152,18 @@ def refuse_texts(document: Any, prose: frozenset[Where]) -> None:
             character = refused_character(text, prose=True)
         if character:
             raise invalid_body(pointer_of(where), why_refused(character))
+
+
+def refuse_cards(document: Any) -> None:
+    """Raise `CardDataRefused` for the first text with a card number; it is not repeated."""
+    for where, text in texts_of(document):
+        if NOT_LOOKED_AT.isdisjoint(where) and holds_card(text, phone=where[-1:] == ("phone",)):
+            pointer = pointer_of(where)
+            raise CardDataRefused(
+                f"{pointer} holds what looks like a card number. Give the card to the payment "
+                "provider and send its token.",
+                errors=(FieldError(pointer, "must not hold a card number"),),
+            )
 
 
 def texts_of(document: Any) -> Iterator[tuple[Where, str]]:

@@ -1,9 +1,9 @@
 """Another issuer's tokens in place of ours: its keys are found by discovery, its roles mapped.
 
 Invariants: only the issuer named in the settings is asked, where its own document says, over TLS
-and on the public internet (or in a network that the settings name); nothing that a token says is ever fetched. An unknown kid is asked for
-at most once per `UNKNOWN_AGAIN_S`, whoever invents how many. What was fetched stays good while the
-issuer is away, for `STALE_S_MAX`.
+and on the public internet (or in a network that the settings name); nothing that a token says is
+ever fetched. An unknown kid is asked for at most once per `UNKNOWN_AGAIN_S`, whoever invents how
+many. What was fetched stays good while the issuer is away, for `STALE_S_MAX`.
 """
 
 import asyncio

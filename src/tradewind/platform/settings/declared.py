@@ -5,21 +5,7 @@ from typing import Annotated
 
 from msgspec import Struct
 
-
-class About(Struct, frozen=True, kw_only=True):
-    """What the type of a setting cannot say."""
-
-    text: str  # one sentence
-    unit: str = ""
-    low: float | None = None
-    high: float | None = None
-    choices: tuple[str, ...] = ()
-    schemes: tuple[str, ...] = ()  # of a URL
-    pattern: str = ""  # what a text must match as a whole
-    like: str = ""  # and what such a text looks like
-    networks: bool = False  # of several texts: each is a network
-    secret: bool = False  # never printed
-    variable: str = ""  # where it is not TRADEWIND_ + the name
+from tradewind.platform.settings.about import About
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -53,6 +39,43 @@ class Settings(Struct, frozen=True, kw_only=True):
             secret=True,
         ),
     ] = None
+    transit_url: Annotated[
+        str | None,
+        About(
+            text="A HashiCorp Vault or OpenBao whose transit engine has the vault's master key; "
+            "empty: server.key has it.",
+            schemes=("http", "https"),
+        ),
+    ] = None
+    transit_token: Annotated[
+        str | None,
+        About(text="The token for that server.", secret=True),
+    ] = None
+    transit_mount: Annotated[
+        str,
+        About(
+            text="Where its transit engine is mounted.",
+            pattern=r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*",
+            like="transit",
+        ),
+    ] = "transit"
+    transit_key: Annotated[
+        str,
+        About(text="The name of the key there.", pattern=r"[A-Za-z0-9_-]+", like="tradewind"),
+    ] = "tradewind"
+    transit_namespace: Annotated[
+        str | None, About(text="The namespace there, where the server has several.")
+    ] = None
+    papers_retained_years: Annotated[
+        int,
+        About(
+            text="How long the law wants tax papers whole: their names and addresses outlive an "
+            "erasure until the end of that year, for the papers only; 0: they do not.",
+            unit="years",
+            low=0,
+            high=100,
+        ),
+    ] = 10
     data_folder: Annotated[
         Path,
         About(

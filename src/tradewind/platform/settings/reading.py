@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from tradewind.platform.settings.declared import About, Settings
+from tradewind.platform.settings.about import About
+from tradewind.platform.settings.declared import Settings
 
 PREFIX = "TRADEWIND_"
 YES = frozenset({"1", "on", "true", "yes"})

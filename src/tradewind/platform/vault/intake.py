@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from msgspec import Struct
 
 from tradewind.kernel.problems import Problem
-from tradewind.platform.vault.sealing import Sealed
 
 # One statement: 128 records of 400 bytes are 50 kB on the wire and 2-4 ms in PostgreSQL.
 BATCH_MAX = 128
@@ -33,13 +32,19 @@ class Kept(Struct, frozen=True):
 
 
 class NewRecord(Struct, frozen=True):
-    """A sealed record, and the contact it will belong to if its address is new."""
+    """A sealed record, and the contact it will belong to if its address is new.
+
+    Its key is wrapped and its address hashed when it is written: the keys for that may change
+    while it waits.
+    """
 
     person: str
     holder: str
-    sealed: Sealed
-    blind: bytes | None
+    key: bytes | None  # None: it is sealed under its owner's
+    content: bytes
+    email: str | None
     contact: str | None
+    owner: str | None = None
 
 
 Write = Callable[[Sequence[NewRecord]], Awaitable[Sequence[Kept]]]

@@ -1,16 +1,16 @@
 """Where names, addresses, e-mail and telephone numbers live; elsewhere only their tokens.
 
 Invariants: a record opens only here, with the master key; an erased record opens nowhere and never
-again, in no process, at once (nothing opened is kept in memory); a contact token exists as long as
-a record uses it, and an address that comes back after its erasure gets a new one, so that nothing
-new is ever linked with what was erased.
+again, in no process, at once (nothing opened is kept in memory, nor any person's key); a contact
+token exists as long as a record uses it, and an address that comes back after its erasure gets a
+new one, so that nothing new is ever linked with what was erased.
 
 Writing comes first: a route keeps the record, then sends its command with the tokens. Kept twice
 means two records; the one that no command came to use is found by `sweep_orphans` a day later.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -20,10 +20,19 @@ from tradewind.kernel.ids import new_id
 from tradewind.kernel.problems import Problem
 from tradewind.platform.database.pool import Connection, Pool
 from tradewind.platform.security.secrets import Secrets
-from tradewind.platform.vault import upkeep
-from tradewind.platform.vault.addresses import blind_index
+from tradewind.platform.vault import erasing, rows, texts, upkeep
+from tradewind.platform.vault.erasing import Erasure
 from tradewind.platform.vault.intake import Intake, Kept, NewRecord
-from tradewind.platform.vault.sealing import Sealed, Wrapped, seal, unseal
+from tradewind.platform.vault.keyring import (
+    RETENTION,
+    TEXTS,
+    Keyring,
+    VersionUnknown,
+    read_keyring,
+    unwrap_person,
+)
+from tradewind.platform.vault.masters import FileMasters, Masters
+from tradewind.platform.vault.sealing import new_key, seal, unseal
 from tradewind.platform.vault.upkeep import InUse
 
 ROLE = "tradewind_vault"
@@ -31,6 +40,8 @@ ROLE = "tradewind_vault"
 QUEUE_MAX = 1_024
 # An order's names and addresses are 400 bytes, a mail's text a few thousand.
 RECORD_BYTES_MAX = 65_536
+# A version of a key is retired in the middle of a batch at most now and then.
+TRIES = 3
 
 Result = TypeVar("Result")
 
@@ -51,6 +62,14 @@ class VaultUnavailable(Problem):
     title = "Personal data cannot be read or written right now."
 
 
+class OwnerErased(Problem):
+    """The person was erased: nothing new is kept under a key that is gone."""
+
+    status = 410
+    code = "erased"
+    title = "The personal data of this person has been erased."
+
+
 class Vault:
     """Keeps, opens, finds and erases personal data. One per process; `close` when it stops."""
 
@@ -59,34 +78,44 @@ class Vault:
         pool: Pool,
         secrets: Secrets,
         *,
+        masters: Masters | None = None,
         queue_max: int = QUEUE_MAX,
         wrote: Callable[[int, int], None] = lambda xid, life: None,
     ) -> None:
         self._pool = pool
         # Told of each transaction that kept records, and of the server's life it was in.
         self._wrote = wrote
-        self._secrets = secrets
+        self.masters = masters or FileMasters(secrets)
         self._intake = Intake(self._write, queue_max=queue_max)
-        self._index_key: bytes | None = None
-        self._index_key_lock = asyncio.Lock()
+        self._ring: Keyring | None = None
+        self._ring_lock = asyncio.Lock()
 
-    async def keep(self, fields: Mapping[str, str | None], *, holder: str = "orders") -> Kept:
+    async def keep(
+        self, fields: Mapping[str, str | None], *, holder: str = "orders", owner: str | None = None
+    ) -> Kept:
         """Seal one person's fields; returns their tokens once they are committed.
 
         `fields["email"]`, where there is one, decides the contact. Fields that are None are left
         out. `holder` names the context that will use the record: it is asked before an orphan goes.
-        Raises `VaultIsBusy`, `VaultUnavailable` and `RecordTooLarge`.
+        `owner` is the record of a registered person whose key this one shares: erasing that is
+        erasing this. Raises `VaultIsBusy`, `VaultUnavailable`, `RecordTooLarge`, `OwnerErased`.
         """
         person = new_id("prs")
         given = {name: value for name, value in fields.items() if value is not None}
-        sealed = seal(self._secrets, person, given)
-        if len(sealed.content) > RECORD_BYTES_MAX:
+        if owner is None:
+            own = key = new_key()
+        else:
+            own, found = None, (await self._keys_of([owner])).get(owner)
+            if found is None:
+                raise OwnerErased
+            key = found
+        content = seal(key, person, given)
+        if len(content) > RECORD_BYTES_MAX:
             raise RecordTooLarge(f"All fields together may have {RECORD_BYTES_MAX} bytes.")
-        blind = contact = None
-        if email := given.get("email"):
-            blind = blind_index(self._index_key or await self._load_index_key(), email)
-            contact = new_id("ctc")
-        return await self._intake.put(NewRecord(person, holder, sealed, blind, contact))
+        email = given.get("email") or None
+        contact = new_id("ctc") if email else None
+        record = NewRecord(person, holder, own, content, email, contact, owner)
+        return await self._intake.put(record)
 
     async def open(self, persons: Sequence[str]) -> dict[str, dict[str, str] | None]:
         """The fields of every person asked for; None for one that is erased or was never there.
@@ -97,38 +126,118 @@ class Vault:
         found: dict[str, dict[str, str] | None] = dict.fromkeys(persons)
         if not found:
             return found
-        rows = await self._with_connection(lambda c: c.fetch(OPEN, list(found)))
-        for person, key_id, wrapped, content in rows:
-            sealed = Sealed(Wrapped(key_id, wrapped), content)
-            found[person] = unseal(self._secrets, person, sealed)
+        for person, (key, content) in (await self._sealed_of(list(found))).items():
+            found[person] = unseal(key, person, content)
         return found
+
+    async def seal_text(self, person: str | None, text: str) -> str:
+        """A text somebody wrote, as it may stand anywhere; about a person, or about nobody.
+
+        Of a person who is erased no text is kept: it reads as null from the beginning.
+        """
+        if person is None:
+            ring = await self._keyring()
+            version = ring.newest[TEXTS]
+            name = f"{texts.NOBODY}.{version}"
+            return texts.seal_text(ring.key(TEXTS, version), name, text)
+        key = (await self._keys_of([person])).get(person)
+        return texts.GONE if key is None else texts.seal_text(key, person, text)
+
+    async def open_texts(self, sealed: Iterable[str]) -> dict[str, str | None]:
+        """What sealed texts say; None for one whose person is erased."""
+        names = {text: texts.key_name_of(text) for text in sealed}
+        persons = {name for name in names.values() if name and name.startswith("prs_")}
+        keys = await self._keys_of(sorted(persons)) if persons else {}
+        opened: dict[str, str | None] = {}
+        for text, name in names.items():
+            if name is not None and name.startswith(texts.NOBODY):
+                key = await self._own_key(TEXTS, int(name.partition(".")[2]))
+            else:
+                key = keys.get(name or "")
+            opened[text] = None if key is None else texts.open_text(key, text)
+        return opened
 
     async def find_contact(self, email: str) -> str | None:
         """The token of exactly this address, if any record has it."""
-        blind = blind_index(self._index_key or await self._load_index_key(), email)
-        contact: str | None = await self._with_connection(lambda c: c.fetchval(FIND, blind))
-        return contact
+        for _ in range(TRIES):
+            ring = await self._keyring()
+            contact, current = await self._with_connection(
+                partial(rows.find, ring=ring, email=email)
+            )
+            if contact is not None or current:
+                return contact
+            await self._read_keyring_again(ring)
+        return None
 
     async def persons_of_contact(self, contact: str) -> list[str]:
         """All records with this contact's address, oldest first."""
-        rows = await self._with_connection(lambda c: c.fetch(PERSONS_OF_CONTACT, contact))
-        return [row[0] for row in rows]
+        found = await self._with_connection(lambda c: c.fetch(rows.PERSONS_OF_CONTACT, contact))
+        return [row[0] for row in found]
+
+    async def contacts_of(self, persons: Sequence[str]) -> dict[str, str | None]:
+        """The contact of each record that is not erased."""
+        found = await self._with_connection(lambda c: c.fetch(rows.CONTACTS_OF, list(persons)))
+        return {row[0]: row[1] for row in found}
+
+    async def owned_by(self, *owners: str) -> list[str]:
+        """The records that share the key of one of these, those themselves first."""
+        found = await self._with_connection(lambda c: c.fetch(rows.OWNED_BY, list(owners)))
+        return [*owners, *(row[0] for row in found)]
+
+    async def erased_lately(self) -> list[str]:
+        """Who was erased in the last two days."""
+        found = await self._with_connection(lambda c: c.fetch(rows.ERASED_LATELY))
+        return [row[0] for row in found]
 
     async def erase(self, person: str) -> bool:
         """Destroy a record's key and content for ever; False if there was nothing left to destroy.
 
-        The contact goes with its last record. When this returns, no process can open the record.
+        The contact goes with its last record, and with a registered person's record all that share
+        its key. When this returns, no process can open any of them.
         """
-        return await self._with_connection(lambda c: upkeep.erase(c, person))
+        return bool(await self._with_connection(lambda c: erasing.erase_all(c, [person])))
 
     async def erase_contact(self, contact: str) -> int:
         """Erase every record with this contact's address; returns how many there were."""
         count = 0
         # Again until none is left: an order may have come in between.
         while persons := await self.persons_of_contact(contact):
-            for person in persons:
-                count += await self.erase(person)
+            count += len(await self._with_connection(partial(erasing.erase_all, persons=persons)))
         return count
+
+    async def erase_person(
+        self, persons: Sequence[str], erasure: Erasure, retained: Mapping[str, Mapping[str, str]]
+    ) -> int:
+        """Erase all of these in one transaction, and write down that it was done.
+
+        `retained`: of whom what must stay for tax papers, until the end of `erasure.retain_until`.
+        Returns how many there were; 0: another was faster, and nothing is written down twice.
+        """
+        keys: dict[str, bytes] = {}
+        if retained:
+            year = erasure.retain_until
+            key = await self._with_connection(
+                lambda c: erasing.retention_key(c, self.masters, year)
+            )
+            keys = {p: seal(key, f"paper of {p}", fields) for p, fields in retained.items()}
+        reason = await self.seal_text(None, erasure.reason)
+        return await self._with_connection(
+            lambda c: erasing.erase_person(c, persons, erasure, reason, keys)
+        )
+
+    async def open_retained(self, persons: Sequence[str]) -> dict[str, dict[str, str]]:
+        """What the tax papers of erased persons still say of them."""
+        found = await self._with_connection(lambda c: c.fetch(rows.RETAINED, list(persons)))
+        opened = {}
+        for person, version, content in found:
+            key = await self._own_key(RETENTION, version)
+            if key is not None:
+                opened[person] = unseal(key, f"paper of {person}", content)
+        return opened
+
+    async def end_retention(self, year: int) -> int:
+        """Destroy what was retained until a year that is over; how many records that were."""
+        return await self._with_connection(lambda c: erasing.end_retention(c, year))
 
     async def forget(self, persons: Sequence[str]) -> None:
         """Delete records that nobody points to any more, and nobody ever will: no trace is left."""
@@ -153,14 +262,6 @@ class Vault:
             )
         return swept
 
-    async def rewrap(self) -> int:
-        """Wrap every record's key under the newest master key; returns how many were changed.
-
-        After it has returned in a world where all processes have the new master in front, the old
-        one can be taken away. Records stay readable all the time; it can be stopped and run again.
-        """
-        return await self._with_connection(lambda c: upkeep.rewrap(c, self._secrets))
-
     async def close(self) -> None:
         """Finish what is being written."""
         await self._intake.close()
@@ -171,32 +272,74 @@ class Vault:
         It waits for the disk, though the order's commit comes after it: between the two the server
         may crash, come back without the record, and take the order that points to it.
         """
-        columns = (
-            [r.person for r in records],
-            [r.holder for r in records],
-            [r.sealed.key.wrapped for r in records],
-            [r.sealed.content for r in records],
-            [r.blind for r in records],
-            [r.contact for r in records],
-            self._secrets.key_id,
+        for _ in range(TRIES):
+            ring = await self._keyring()
+            to_keep = rows.to_keep(ring, records)
+            found, life = await self._with_connection(partial(self._keep_all, to_keep=to_keep))
+            if not found[0][3]:  # a key that it would have used was retired
+                await self._read_keyring_again(ring)
+                continue
+            contacts: dict[bytes, str] = {row[0]: row[1] for row in found}
+            self._wrote(found[0][2], life)
+            return [
+                Kept(r.person, None if blind is None else contacts[blind])
+                for r, blind in zip(records, to_keep.blinds, strict=True)
+            ]
+        raise VaultUnavailable(
+            "Keys are being changed. Try again in a second.", headers={"Retry-After": "1"}
         )
 
-        async def keep(connection: Connection) -> tuple[Sequence[Any], int]:
-            return await connection.fetch(KEEP, *columns), self._pool.life_of(connection)
+    async def _keep_all(
+        self, connection: Connection, to_keep: rows.ToKeep
+    ) -> tuple[Sequence[Any], int]:
+        found = await connection.fetch(to_keep.statement, *to_keep.columns)
+        return found, self._pool.life_of(connection)
 
-        rows, life = await self._with_connection(keep)
-        contacts: dict[bytes, str] = {row[0]: row[1] for row in rows}
-        self._wrote(rows[0][2], life)
-        return [Kept(r.person, None if r.blind is None else contacts[r.blind]) for r in records]
+    # -- keys
 
-    async def _load_index_key(self) -> bytes:
-        """The key of the blind index, made by the first process that ever needs it."""
-        async with self._index_key_lock:
-            if self._index_key is None:
-                self._index_key = await self._with_connection(
-                    lambda c: upkeep.index_key(c, self._secrets)
-                )
-            return self._index_key
+    async def _keyring(self) -> Keyring:
+        """This process's keys; made, by the first process that ever needs them."""
+        if self._ring is not None:
+            return self._ring
+        return await self._read_keyring_again(None)
+
+    async def _read_keyring_again(self, seen: Keyring | None) -> Keyring:
+        async with self._ring_lock:
+            if self._ring is None or self._ring is seen:
+                self._ring = await self._with_connection(lambda c: read_keyring(c, self.masters))
+            return self._ring
+
+    async def _own_key(self, purpose: str, version: int) -> bytes | None:
+        """A key of the vault's own; None for one that is destroyed."""
+        ring = await self._keyring()
+        if (purpose, version) not in ring.keys:
+            ring = await self._read_keyring_again(ring)
+        return ring.keys.get((purpose, version))
+
+    async def _sealed_of(self, persons: Sequence[str]) -> dict[str, tuple[bytes, bytes]]:
+        """Key and content of those that are not erased."""
+        for _ in range(TRIES):
+            ring = await self._keyring()
+            found = await self._with_connection(lambda c: rows.read(c, persons))
+            try:
+                return {
+                    row.person: (
+                        await unwrap_person(
+                            ring, self.masters, row.key_of, row.key_id, row.wrapped
+                        ),
+                        row.content,
+                    )
+                    for row in found
+                }
+            except VersionUnknown:
+                # Wrapped again under a newer version, or read just before the older one went.
+                await self._read_keyring_again(ring)
+        raise VaultUnavailable(
+            "Keys are being changed. Try again in a second.", headers={"Retry-After": "1"}
+        )
+
+    async def _keys_of(self, persons: Sequence[str]) -> dict[str, bytes]:
+        return {p: key for p, (key, _) in (await self._sealed_of(persons)).items()}
 
     async def _with_connection(self, work: Callable[[Connection], Awaitable[Result]]) -> Result:
         """Run `work` with a connection; once more on another if that one breaks.
@@ -229,43 +372,3 @@ BROKEN = (
     asyncpg.InternalClientError,
     OSError,
 )
-
-# persons_pkey. Erased rows have nothing to open.
-OPEN = """
-    SELECT person, key_id, wrapped, sealed FROM vault.persons
-     WHERE person = ANY ($1::text[]) AND erased_at IS NULL"""
-
-# contacts_blind_key.
-FIND = "SELECT contact FROM vault.contacts WHERE blind = $1"
-
-# persons_by_contact.
-PERSONS_OF_CONTACT = "SELECT person FROM vault.persons WHERE contact = $1 ORDER BY person"
-
-# Contacts by contacts_blind_key, in the order of the index, so that two batches with the same new
-# addresses wait for each other instead of deadlocking. A known contact is share-locked: `erase`
-# cannot drop it before these records are there to be seen. A contact that a concurrent batch has
-# just made is not in this statement's snapshot; the no-op DO UPDATE is what returns it.
-KEEP = """
-    WITH new AS MATERIALIZED (
-      SELECT person, holder, wrapped, sealed, blind, contact
-        FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::bytea[], $6::text[])
-          AS n (person, holder, wrapped, sealed, blind, contact)
-    ), known AS MATERIALIZED (
-      SELECT blind, contact FROM vault.contacts WHERE blind = ANY ($5::bytea[]) FOR KEY SHARE
-    ), made AS (
-      INSERT INTO vault.contacts AS c (blind, contact)
-      SELECT DISTINCT ON (blind) blind, contact FROM new
-       WHERE blind IS NOT NULL AND blind NOT IN (SELECT blind FROM known)
-       ORDER BY blind
-      ON CONFLICT (blind) DO UPDATE SET created_at = c.created_at
-      RETURNING blind, contact
-    ), contacts AS (
-      SELECT blind, contact FROM known UNION ALL SELECT blind, contact FROM made
-    ), kept AS (
-      INSERT INTO vault.persons (person, holder, key_id, wrapped, sealed, contact)
-      SELECT n.person, n.holder, $7, n.wrapped, n.sealed, c.contact
-        FROM new n LEFT JOIN contacts c ON c.blind = n.blind
-      ON CONFLICT (person) DO NOTHING
-    )
-    SELECT c.blind, c.contact, x.xid
-      FROM (SELECT pg_current_xact_id()::text::bigint AS xid) x LEFT JOIN contacts c ON true"""

@@ -42,8 +42,11 @@ Scope = Literal[
     "orders:import",
     "orders:read",
     "orders:write",
+    "papers:retained",
     "payments:read",
     "payments:write",
+    "persons:erase",
+    "persons:export",
     "roles:write",
     "tokens:read",
 ]

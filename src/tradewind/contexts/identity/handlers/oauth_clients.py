@@ -160,7 +160,7 @@ async def clients_of(tx: Transaction, client_ids: Sequence[str]) -> dict[str, Cl
 
 
 # oauth_clients_pkey.
-RENEW_SECRET = """
+RENEW_CLIENT = """
     UPDATE identity.oauth_clients
        SET secret_generation = $2, former_until = $3, version = $4
      WHERE client_id = $1 AND secret_generation = $2 - 1"""
@@ -186,7 +186,7 @@ async def renew_client_secrets(tx: Transaction, commands: Sequence[RenewClientSe
                 )
             )
             tx.write(
-                RENEW_SECRET,
+                RENEW_CLIENT,
                 row.client_id,
                 row.secret_generation,
                 row.former_until,

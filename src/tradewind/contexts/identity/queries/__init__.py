@@ -1,6 +1,9 @@
 """Reads of identity: for lists, for the process that checks callers, and for signing in."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tradewind.contexts.identity.rules.roles import all_shown, scopes_of
 from tradewind.contexts.identity.tables import KEY_COLUMNS, KeyId, KeyRow
@@ -9,12 +12,15 @@ from tradewind.contexts.identity.tables.accounts import (
     ERRAND_COLUMNS,
     SESSION_COLUMNS,
     AccountRow,
+    AccountTold,
     ErrandRow,
     OpenedSession,
     SessionRow,
+    SessionTold,
 )
 from tradewind.contexts.identity.tables.people import ConsentRow
 from tradewind.contexts.identity.tables.roles import ROLE_COLUMNS, RoleRow, RoleShown
+from tradewind.kernel.subject import Subject
 from tradewind.platform.database.transaction import Snapshot
 from tradewind.platform.security.authentication import KeyFacts
 
@@ -130,6 +136,81 @@ STAFF = f"""
 async def accounts(db: Snapshot, *, staff: bool, before: str, count_max: int) -> list[AccountRow]:
     """Accounts from an id on, newest first: all, or those with more than the customer's role."""
     return await db.fetch(STAFF if staff else ACCOUNTS, before, count_max, into=AccountRow)
+
+
+# accounts_contact_key, accounts_by_person, accounts_by_record, accounts_pkey.
+ACCOUNTS_OF_SUBJECT = f"""
+    SELECT {ACCOUNT_COLUMNS} FROM identity.accounts
+     WHERE contact = ANY ($1::text[]) OR person = ANY ($2::text[]) OR record = ANY ($2::text[])
+        OR account_id = ANY ($3::text[])
+     ORDER BY account_id"""
+# errands_by_person does not help: an account has a few errands a year, and they go after days.
+ERRANDS_OF_ACCOUNTS = """
+    SELECT errand_id, person FROM identity.errands WHERE account_id = ANY ($1::text[])"""
+
+
+class OwnErrand(Struct, frozen=True):
+    """An errand of an account."""
+
+    errand_id: str
+    person: str | None
+
+
+async def accounts_of_subject(db: Snapshot, subject: Subject) -> list[AccountRow]:
+    """The accounts of a person."""
+    return await db.fetch(
+        ACCOUNTS_OF_SUBJECT,
+        list(subject.contacts),
+        list(subject.persons),
+        list(subject.accounts),
+        into=AccountRow,
+    )
+
+
+async def belongings(db: Snapshot, subject: Subject) -> Subject:
+    """The subject with its accounts, and every record that those point to."""
+    rows = await accounts_of_subject(db, subject)
+    accounts = [row.account_id for row in rows]
+    records = [record for row in rows for record in (row.person, row.record)]
+    errands = await db.fetch(ERRANDS_OF_ACCOUNTS, accounts, into=OwnErrand)
+    records += [each.person for each in errands if each.person is not None]
+    contacts = [row.contact for row in rows if row.contact is not None]
+    return replace(
+        subject,
+        accounts=tuple(dict.fromkeys((*subject.accounts, *accounts))),
+        persons=tuple(dict.fromkeys((*subject.persons, *records))),
+        contacts=tuple(dict.fromkeys((*subject.contacts, *contacts))),
+        errands=tuple(dict.fromkeys((*subject.errands, *(each.errand_id for each in errands)))),
+    )
+
+
+async def export(db: Snapshot, subject: Subject) -> Mapping[str, Sequence[Struct]]:
+    """Accounts without what lets anybody in, what they agreed to, where they are signed in."""
+    told = [
+        AccountTold(
+            account_id=row.account_id,
+            status=row.status,
+            person=row.person,
+            record=row.record,
+            roles=list(row.roles),
+            opened_at=row.opened_at,
+            verified_at=row.verified_at,
+        )
+        for row in await accounts_of_subject(db, subject)
+    ]
+    consented = [each for row in told for each in await consents(db, row.account_id)]
+    signed_in = [
+        SessionTold(
+            session_id=each.session_id,
+            account_id=each.account_id,
+            opened_at=each.opened_at,
+            expires_at=each.expires_at,
+            last_used_at=each.last_used_at,
+        )
+        for row in told
+        for each in await sessions(db, row.account_id)
+    ]
+    return {"accounts": told, "consents": consented, "sessions": signed_in}
 
 
 # errands_pkey.

@@ -30,7 +30,7 @@ from tradewind.kernel.answers import Answer
 from tradewind.kernel.ids import new_id
 from tradewind.platform.gateway.forms import FORM, FORM_BYTES_MAX
 from tradewind.platform.gateway.request import Request
-from tradewind.platform.gateway.routing import OwnCredentials, Route
+from tradewind.platform.gateway.routing import OwnCredentials, Route, Whose
 from tradewind.platform.security.handles import handle
 
 SECONDS = re.compile(r"[0-9]{1,9}")
@@ -329,6 +329,7 @@ ROUTES = (
         handler=get_authorize,
         summary="Ask somebody to sign in and agree.",
         permission=OwnCredentials(),
+        whose=Whose.CALLER,
         query=AuthorizeQuery,
         lenient=True,
         page=True,
@@ -343,6 +344,7 @@ ROUTES = (
         handler=post_authorize,
         summary="Sign in or agree on a page.",
         permission=OwnCredentials(),
+        whose=Whose.CALLER,
         query=AuthorizeQuery,
         lenient=True,
         page=True,

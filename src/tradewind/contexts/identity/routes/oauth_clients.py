@@ -27,7 +27,7 @@ from tradewind.kernel.answers import Answer, Settled
 from tradewind.kernel.ids import new_id
 from tradewind.platform.gateway.pages import decode_cursor, encode_cursor
 from tradewind.platform.gateway.request import Request
-from tradewind.platform.gateway.routing import Keyed, Route, Scope
+from tradewind.platform.gateway.routing import Keyed, Route, Scope, Whose
 from tradewind.platform.security.handles import handle
 from tradewind.platform.security.secrets import Secrets
 
@@ -144,6 +144,8 @@ ROUTES = (
         handler=post_client,
         summary="Register an OAuth client.",
         permission=MANAGE,
+        whose=Whose.SHOP,
+        notice="key_made",
         body=NewClient,
         answers={201: ClientIssued},
         problems=(ScopeNotHeld, InvalidClientSettings),
@@ -156,6 +158,7 @@ ROUTES = (
         handler=get_clients,
         summary="List OAuth clients.",
         permission=MANAGE,
+        whose=Whose.SHOP,
         query=KeyPage,
         answers={200: ClientList},
         tag="oauth",
@@ -166,6 +169,7 @@ ROUTES = (
         handler=get_client,
         summary="Show an OAuth client.",
         permission=MANAGE,
+        whose=Whose.SHOP,
         answers={200: ClientShown},
         problems=(ClientNotFound,),
         tag="oauth",
@@ -176,6 +180,8 @@ ROUTES = (
         handler=post_client_secret,
         summary="Renew the secret of an OAuth client.",
         permission=MANAGE,
+        whose=Whose.SHOP,
+        notice="key_rotated",
         answers={200: ClientIssued},
         problems=(ClientNotFound,),
         keyed=Keyed.ACCEPTED,
@@ -187,6 +193,8 @@ ROUTES = (
         handler=post_client_revoke,
         summary="Revoke an OAuth client.",
         permission=MANAGE,
+        whose=Whose.SHOP,
+        notice="key_revoked",
         answers={200: ClientShown},
         problems=(ClientNotFound,),
         keyed=Keyed.ACCEPTED,

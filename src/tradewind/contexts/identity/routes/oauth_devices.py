@@ -37,7 +37,7 @@ from tradewind.kernel.answers import Answer
 from tradewind.kernel.ids import new_id
 from tradewind.platform.gateway.forms import FORM, FORM_BYTES_MAX
 from tradewind.platform.gateway.request import Request
-from tradewind.platform.gateway.routing import OwnCredentials, Route
+from tradewind.platform.gateway.routing import OwnCredentials, Route, Whose
 from tradewind.platform.security.handles import handle
 from tradewind.platform.security.secrets import Secrets
 
@@ -213,6 +213,7 @@ ROUTES = (
         handler=post_device_authorization,
         summary="Begin for a device.",
         permission=OwnCredentials(),
+        whose=Whose.MAKER,
         body=DeviceRequest,
         media_types=(FORM,),
         body_bytes_max=FORM_BYTES_MAX,
@@ -233,6 +234,7 @@ ROUTES = (
         handler=get_device,
         summary="Connect a device on a page.",
         permission=OwnCredentials(),
+        whose=Whose.CALLER,
         query=DeviceQuery,
         lenient=True,
         page=True,
@@ -247,6 +249,7 @@ ROUTES = (
         handler=post_device,
         summary="Sign in or agree on the page for devices.",
         permission=OwnCredentials(),
+        whose=Whose.CALLER,
         query=DeviceQuery,
         lenient=True,
         page=True,

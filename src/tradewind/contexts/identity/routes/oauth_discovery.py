@@ -9,7 +9,7 @@ from tradewind.contexts.identity.commands.oauth import ABOUT_PEOPLE, GRANT_TYPES
 from tradewind.contexts.identity.problems import AnotherIssuer
 from tradewind.kernel.answers import Answer
 from tradewind.platform.gateway.request import Request
-from tradewind.platform.gateway.routing import Anyone, Route
+from tradewind.platform.gateway.routing import Anyone, Route, Whose
 from tradewind.platform.security.issuing import Issuer
 from tradewind.platform.security.keyring import NoSigningKey
 
@@ -150,6 +150,7 @@ ROUTES = (
         handler=get_openid_discovery,
         summary="OpenID Connect discovery.",
         permission=Anyone(),
+        whose=Whose.PUBLIC,
         answers={200: Discovery},
         problems=(AnotherIssuer,),
         cache=KEPT_FOR_AN_HOUR,
@@ -161,6 +162,7 @@ ROUTES = (
         handler=get_discovery,
         summary="OAuth discovery.",
         permission=Anyone(),
+        whose=Whose.PUBLIC,
         answers={200: Discovery},
         problems=(AnotherIssuer,),
         cache=KEPT_FOR_AN_HOUR,
@@ -172,6 +174,7 @@ ROUTES = (
         handler=get_jwks,
         summary="Keys of tokens.",
         permission=Anyone(),
+        whose=Whose.PUBLIC,
         answers={200: KeySet},
         problems=(AnotherIssuer, NoSigningKey),
         cache=KEPT_FOR_AN_HOUR,

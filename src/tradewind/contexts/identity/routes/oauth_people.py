@@ -16,7 +16,7 @@ from tradewind.kernel.ids import is_id
 from tradewind.platform.gateway.forms import FORM, FORM_BYTES_MAX
 from tradewind.platform.gateway.problems import Forbidden
 from tradewind.platform.gateway.request import Request
-from tradewind.platform.gateway.routing import OwnCredentials, Route, Scope
+from tradewind.platform.gateway.routing import OwnCredentials, Recorded, Route, Scope, Whose
 from tradewind.platform.security import jose
 from tradewind.platform.security.jose import TokenRefused
 
@@ -165,6 +165,7 @@ ROUTES = (
         handler=get_userinfo,
         summary="Show who agreed.",
         permission=Scope("openid"),
+        whose=Whose.CALLER,
         answers={200: UserInfo},
         tag="oauth",
     ),
@@ -174,6 +175,8 @@ ROUTES = (
         handler=post_userinfo,
         summary="Show who agreed, by POST.",
         permission=Scope("openid"),
+        whose=Whose.CALLER,
+        recorded=Recorded.NOBODY,  # a read, by the standard's other method
         answers={200: UserInfo},
         tag="oauth",
     ),
@@ -183,6 +186,7 @@ ROUTES = (
         handler=get_logout,
         summary="Sign somebody out.",
         permission=OwnCredentials(),
+        whose=Whose.CALLER,
         query=LogoutQuery,
         lenient=True,
         page=True,
@@ -196,6 +200,7 @@ ROUTES = (
         handler=post_logout,
         summary="Sign somebody out, from a form.",
         permission=OwnCredentials(),
+        whose=Whose.CALLER,
         page=True,
         body=LogoutQuery,
         media_types=(FORM,),

@@ -37,7 +37,7 @@ from tradewind.kernel.answers import Answer
 from tradewind.kernel.ids import new_id
 from tradewind.platform.gateway.forms import FORM, FORM_BYTES_MAX
 from tradewind.platform.gateway.request import Request
-from tradewind.platform.gateway.routing import OwnCredentials, Route
+from tradewind.platform.gateway.routing import OwnCredentials, Recorded, Route, Whose
 from tradewind.platform.security.access_tokens import TokensUnavailable, Verified
 from tradewind.platform.security.handles import handle, opened
 from tradewind.platform.security.jose import base64url
@@ -67,7 +67,7 @@ class TokenAnswer(Struct, frozen=True, kw_only=True):
     """Tokens. `scope` says what they are good for, which may be less than was asked for."""
 
     access_token: str
-    token_type: str = "Bearer"
+    token_type: str = "Bearer"  # noqa: S105 - the kind of token
     expires_in: int
     scope: str
     refresh_token: str | UnsetType = UNSET
@@ -278,7 +278,7 @@ def facts_of_access(verified: Verified) -> TokenFacts:
         iat=claims["iat"],
         exp=claims["exp"],
         jti=claims["jti"],
-        token_type="Bearer",
+        token_type="Bearer",  # noqa: S106 - the kind of token
         cnf=claims.get("cnf"),
     )
 
@@ -335,6 +335,7 @@ ROUTES = (
         handler=post_token,
         summary="Get tokens.",
         permission=OwnCredentials(),
+        whose=Whose.SECRET,
         body=TokenRequest,
         media_types=(FORM,),
         body_bytes_max=FORM_BYTES_MAX,
@@ -362,6 +363,7 @@ ROUTES = (
         handler=post_introspect,
         summary="Ask about a token.",
         permission=OwnCredentials(),
+        whose=Whose.SECRET,
         body=TokenQuestion,
         media_types=(FORM,),
         body_bytes_max=FORM_BYTES_MAX,
@@ -381,6 +383,9 @@ ROUTES = (
         handler=post_revocation,
         summary="Make a token void.",
         permission=OwnCredentials(),
+        whose=Whose.SECRET,
+        recorded=Recorded.EVERYBODY,
+        notice="token_revoked",
         body=TokenQuestion,
         media_types=(FORM,),
         body_bytes_max=FORM_BYTES_MAX,

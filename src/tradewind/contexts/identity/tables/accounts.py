@@ -31,6 +31,28 @@ class AccountRow(Struct, frozen=True, kw_only=False):
     changed_at: datetime
 
 
+class AccountTold(Struct, frozen=True, kw_only=True):
+    """An account as it is told to whom it is: nothing of what lets them in."""
+
+    account_id: str
+    status: Status
+    person: str
+    record: str
+    roles: list[str]
+    opened_at: datetime
+    verified_at: datetime
+
+
+class SessionTold(Struct, frozen=True, kw_only=True):
+    """Where somebody is signed in, as it is told to them."""
+
+    session_id: str
+    account_id: str
+    opened_at: datetime
+    expires_at: datetime
+    last_used_at: datetime | None
+
+
 ACCOUNT_COLUMNS = ", ".join(AccountRow.__struct_fields__)
 
 

@@ -109,7 +109,7 @@ async def post_movement(request: Request) -> Answer | Settled:
             location=body.location,
             kind=body.kind,
             quantity=body.quantity,
-            reason=body.reason,
+            reason=await request.sealed(body.reason),
             external_id=body.external_id,
             at=None if body.at is None else body.at.astimezone(UTC),
             told_by=request.credential.id,

@@ -13,6 +13,8 @@ from tradewind.platform.gateway.request import Request
 
 Text100 = Annotated[str, Meta(min_length=1, max_length=100)]
 Text200 = Annotated[str, Meta(min_length=1, max_length=200)]
+# A partner's name of a thing. It stands outside of the vault, so it must not be an address.
+Identifier = Annotated[str, Meta(min_length=1, max_length=100, pattern="^[^@]*$")]
 Country = Annotated[str, Meta(pattern="^[A-Z]{2}$")]
 Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$")]
 # Someone writes to it, so it must have one @ and a dot behind; more is not for us to judge.
@@ -33,7 +35,7 @@ class LineBody(Struct, frozen=True, forbid_unknown_fields=True):
 class FeeBody(Struct, frozen=True, forbid_unknown_fields=True):
     """A fee of an imported order, in the order's currency."""
 
-    code: Annotated[str, Meta(min_length=1, max_length=50)]
+    code: Annotated[str, Meta(min_length=1, max_length=50, pattern="^[^@]*$")]
     amount: Amount
 
 
@@ -66,11 +68,11 @@ class OrderBody(Struct, frozen=True, forbid_unknown_fields=True):
     payment: CardBody
     email: Email | None = None
     billing_address: AddressBody | None = None
-    external_id: Text100 | None = None
+    external_id: Identifier | None = None
     expected_total: Amount | None = None
     # With the scope orders:import only, for what happened elsewhere before:
     placed_at: datetime | None = None
-    channel: Annotated[str, Meta(min_length=1, max_length=50)] | None = None
+    channel: Annotated[str, Meta(min_length=1, max_length=50, pattern="^[^@]*$")] | None = None
     fees: Annotated[list[FeeBody], Meta(max_length=50)] | None = None
     customer_ref: Text100 | None = None
 

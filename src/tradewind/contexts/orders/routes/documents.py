@@ -4,6 +4,7 @@ import asyncio
 from datetime import datetime
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta, Struct
 
 from tradewind.contexts.orders import problems, queries
@@ -15,6 +16,7 @@ from tradewind.contexts.orders.routes.bodies import (
     Country,
     Currency,
     Email,
+    Identifier,
     Text100,
     Text200,
     minor,
@@ -59,7 +61,7 @@ class CreditNoteBody(Struct, frozen=True, forbid_unknown_fields=True):
     email: Email | None = None
     customer_ref: Text100 | None = None
     country: Country | None = None
-    external_id: Text100 | None = None
+    external_id: Identifier | None = None
     location: Code = MAIN
     at: datetime | None = None  # of imported history
 
@@ -73,13 +75,21 @@ async def post_credit_note(request: Request) -> Answer | Settled:
     kept = await request.node.vault.keep(
         {"email": body.email, "customer_ref": body.customer_ref, "country": body.country}
     )
+    lines = tuple(
+        [
+            msgspec.structs.replace(
+                line, description=await request.sealed(line.description, person=kept.person)
+            )
+            for line in lines
+        ]
+    )
     outcome: Answer | Settled = await request.submit(
         IssueCreditNote(
             credit_note_id=new_id("crn"),
             currency=body.currency,
             customer=kept.person,
             country=body.country,
-            reason=body.reason,
+            reason=await request.sealed(body.reason, person=kept.person),
             lines=lines,
             credential=request.credential.id,
             external_id=body.external_id,

@@ -16,6 +16,7 @@ from tradewind.kernel.answers import Answer, Settled
 from tradewind.kernel.ids import new_id
 from tradewind.kernel.problems import Problem
 from tradewind.kernel.terms import card_of
+from tradewind.platform.bus.idempotency import digest_of
 from tradewind.platform.gateway.request import Request
 from tradewind.platform.gateway.routing import Keyed, Route, Scope, Whose
 
@@ -48,12 +49,13 @@ async def post_exchange(request: Request) -> Answer | Settled:
     personal = (await request.node.vault.open([row.customer])).get(row.customer)
     if personal is None:
         raise Erased
+    assert request.idempotency is not None, "the route needs a key"
     step = ExchangeReturn(
         return_id=found.id,
         order_id=found.order_id,
         by=request.credential.id,
         exchange_order_id=new_id("ord"),
-        asked_as=f"{request.credential.id} {request.key}",
+        asked_as=digest_of(request.idempotency).hex(),
     )
     order_id: str = await request.submit(step)
     try:

@@ -1,6 +1,7 @@
 """What stands on an invoice or a credit note: as data, and as a `Paper`."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -18,6 +19,7 @@ from tradewind.contexts.orders.tables import (
 from tradewind.kernel.money import wire, wire_e4
 from tradewind.platform.documents.paper import Paper, PaperLine
 from tradewind.platform.gateway.request import Request
+from tradewind.platform.vault.texts import sealed_in, with_texts
 
 TITLES = {"invoice": "Invoice", "credit_note": "Credit note"}
 ERASED = "The personal data of this customer was erased."
@@ -40,6 +42,7 @@ async def sources_of(request: Request, row: IssuedRow) -> tuple[Order | None, Re
 async def document_of(request: Request, row: IssuedRow) -> DocumentView:
     """A document as data, with its lines: they add up to its total."""
     order, returned = await sources_of(request, row)
+    row = await readable(request, row)
     lines = lines_of(row, order, returned) + more_of(row, order)
     return msgspec.structs.replace(issued_view(row), lines=lines)
 
@@ -47,7 +50,7 @@ async def document_of(request: Request, row: IssuedRow) -> DocumentView:
 async def paper_of(request: Request, row: IssuedRow) -> Paper:
     """A document as it is printed. What it says of the customer comes from the vault now."""
     order, returned = await sources_of(request, row)
-    personal = (await request.node.vault.open([row.customer])).get(row.customer)
+    row, personal = await readable(request, row), await customer_of(request, row)
     number = f"{row.series}-{row.year}-{row.serial:06d}"
     about = {"Number": number, "Date": f"{row.dated:%d %B %Y}"}
     if row.order_id is not None:
@@ -68,6 +71,32 @@ async def paper_of(request: Request, row: IssuedRow) -> Paper:
         lines=[printed(line) for line in lines_of(row, order, returned)],
         totals=totals_of(row, order),
     )
+
+
+async def readable(request: Request, row: IssuedRow) -> IssuedRow:
+    """The document with its texts as they were written."""
+    document = {
+        "reason": row.reason,
+        "lines": msgspec.json.decode(row.lines) if row.lines else None,
+    }
+    opened = await request.node.vault.open_texts(sealed_in(document))
+    texts: Any = with_texts(document, opened)
+    for line in texts["lines"] or ():
+        line["description"] = line["description"] or "-"
+    lines = msgspec.json.encode(texts["lines"]).decode() if row.lines else None
+    return msgspec.structs.replace(row, reason=texts["reason"], lines=lines)
+
+
+async def customer_of(request: Request, row: IssuedRow) -> Mapping[str, str | None] | None:
+    """Whose document it is, as the law keeps them.
+
+    Of an erased customer only who may read retained papers sees name and address.
+    """
+    vault, credential = request.node.vault, request.credential
+    personal = (await vault.open([row.customer])).get(row.customer)
+    if personal is None and credential is not None and credential.may("papers:retained"):
+        return (await vault.open_retained([row.customer])).get(row.customer)
+    return personal
 
 
 def buyer(personal: Mapping[str, str | None] | None) -> list[str]:

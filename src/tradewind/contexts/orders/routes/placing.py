@@ -100,7 +100,7 @@ async def post_cancel(request: Request) -> Answer | Settled:
     assert request.credential is not None, "the route needs a scope"
     command = CancelOrder(
         order_id=order_id,
-        reason=request.body.reason,
+        reason=await request.sealed(request.body.reason, order_id=order_id),
         by=request.credential.id,
         idempotency=request.idempotency,
     )

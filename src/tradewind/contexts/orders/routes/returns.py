@@ -24,7 +24,7 @@ from tradewind.contexts.orders.routes.answering import (
     read,
     wait,
 )
-from tradewind.contexts.orders.routes.bodies import Quantity, Text100, invalid, minor
+from tradewind.contexts.orders.routes.bodies import Identifier, Quantity, Text100, invalid, minor
 from tradewind.contexts.orders.tables import (
     FulfilmentList,
     FulfilmentView,
@@ -84,7 +84,7 @@ class ReturnBody(Struct, frozen=True, forbid_unknown_fields=True):
 
     lines: Annotated[list[ReturnLineBody], Meta(min_length=1, max_length=1_000)]
     reason: Reason
-    external_id: Text100 | None = None
+    external_id: Identifier | None = None
     receive: ReceiveBody | None = None
     at: datetime | None = None
 
@@ -99,11 +99,16 @@ async def post_fulfil(request: Request) -> Settled:
     """Say that everything of the order left the house: its units leave the stock."""
     body: FulfilBody = request.body
     assert request.credential is not None, "the route needs a scope"
+    order_id = request.params["order_id"]
+    carrier, tracking = [
+        None if text is None else await request.sealed(text, order_id=order_id)
+        for text in (body.carrier, body.tracking)
+    ]
     outcome = await request.submit(
         FulfilOrder(
-            order_id=request.params["order_id"],
-            carrier=body.carrier,
-            tracking=body.tracking,
+            order_id=order_id,
+            carrier=carrier,
+            tracking=tracking,
             at=historic(request, body.at),
             by=request.credential.id,
             idempotency=request.idempotency,
@@ -143,16 +148,21 @@ async def post_return(request: Request) -> Answer | Settled:
     if body.external_id is not None and credential is None:
         raise invalid("/external_id", "needs a credential: it is unique per credential")
     arrival = None if body.receive is None else arrival_of(body.receive, row.currency)
+    lines = [
+        WantedReturn(
+            line=line.line,
+            quantity=line.quantity,
+            reason=line.reason and await request.sealed(line.reason, person=row.customer),
+        )
+        for line in body.lines
+    ]
     outcome = await request.submit(
         RequestReturn(
             return_id=new_id("ret"),
             order_id=order_id,
             by="the holder of the order" if credential is None else credential.id,
-            lines=tuple(
-                WantedReturn(line=line.line, quantity=line.quantity, reason=line.reason)
-                for line in body.lines
-            ),
-            reason=body.reason,
+            lines=tuple(lines),
+            reason=await request.sealed(body.reason, person=row.customer),
             credential=None if credential is None else credential.id,
             external_id=body.external_id,
             at=historic(request, body.at),
@@ -187,7 +197,7 @@ async def post_reject(request: Request) -> Answer | Settled:
             return_id=found.id,
             order_id=found.order_id,
             by=request.credential.id,
-            reason=request.body.reason,
+            reason=await request.sealed(request.body.reason, order_id=found.order_id),
             idempotency=request.idempotency,
         )
     )

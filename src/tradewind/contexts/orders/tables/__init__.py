@@ -334,7 +334,7 @@ class ReturnView(Struct, kw_only=True):
     id: str
     order_id: str
     status: str
-    reason: str
+    reason: str | None  # None: the customer was erased
     lines: list[ReturnLineView]
     refund: Amount
     fees_refund: Amount
@@ -383,7 +383,7 @@ def return_view(
 class DocumentLineView(Struct, frozen=True):
     """A line of a document; `amount` is of all units. A discount is less than nothing."""
 
-    description: str
+    description: str | None  # None: the customer was erased
     sku: str | None
     quantity: int
     amount: Amount
