@@ -251,6 +251,7 @@ def create(settings: Settings) -> Application:
         lifespan=lifespan,
         memories=remembered,
         issuer=issuer,
+        holder=authenticator.known,
     )
 
 

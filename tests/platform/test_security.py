@@ -375,6 +375,29 @@ async def test_a_key_expires_to_the_second(
     assert await door.authenticate(key) is None
 
 
+async def test_memory_alone_tells_of_keys_that_were_seen_while_it_is_fresh(
+    door: Authenticator, shelf: KeyShelf, clock: Clock
+) -> None:
+    key, short = shelf.add(), shelf.add(expires_at=datetime.fromtimestamp(clock.now + 0.2, UTC))
+    assert door.known(key) is None, "nobody was asked about it yet"
+    credential = await door.authenticate(key)
+    assert door.known(key) == credential is not None
+    assert await door.authenticate(short) == door.known(short) is not None
+    clock.now += 0.3
+    assert door.known(short) is None, "it expired"
+    assert door.known(key + "x") is None and door.known("a.b.c") is None
+    clock.now += 0.3
+    assert door.known(key) is None, "what was revoked meanwhile must be asked for first"
+    assert await door.authenticate(key)
+    await settle()
+    assert door.known(key) == credential
+    shelf.revoke(key)
+    clock.now += 0.5
+    await door.authenticate(key)
+    await settle()
+    assert door.known(key) is None
+
+
 async def test_memory_is_bounded(
     door: Authenticator, shelf: KeyShelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,7 +22,7 @@ from tradewind.testing.database import TestServer
 from tradewind.testing.shop import Shop, SimulatorProcess, free_port
 
 HERE = Path(__file__).parent
-PACKAGES = {"openid-client": "6", "oidc-provider": "9"}
+PACKAGES = {"openid-client": "6", "oidc-provider": "9", "puppeteer-core": "24"}
 INSTALLED_WITHIN_S = 90
 ALL = ["openid", "profile", "email", "offline_access", "orders:read"]
 GRANTS = ("authorization_code", "refresh_token", "client_credentials")
@@ -125,7 +125,7 @@ def node() -> Path:
             subprocess.run(command, check=True, capture_output=True, timeout=INSTALLED_WITHIN_S)
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
             pytest.skip(f"npm cannot install {', '.join(missing)}")
-    for script in ("client.mjs", "issuer.mjs"):
+    for script in ("browser.mjs", "client.mjs", "issuer.mjs"):
         shutil.copy(HERE / "others" / script, folder / script)
     return folder
 
@@ -189,6 +189,58 @@ async def test_openid_client_drives_code_with_pkce_and_everything_after(
     assert done["active"]["active"] is True
     assert done["refused"] == "invalid_grant"
     assert done["itself"]["scope"] == "orders:read"
+
+
+async def test_somebody_signs_in_and_agrees_in_a_real_browser(
+    shop: Shop, node: Path, tmp_path: Path
+) -> None:
+    """Authlib asks, Chromium shows the pages and sends the forms, Authlib gets its token."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium: install it to see the pages in a real browser")
+    email = f"{new_id('cus')}@example.com"
+    account_id = await people.account(shop, email, name="Radia Perlman")
+    app = await program(shop, *GRANTS, scopes=ALL, name="Till <3>")
+    session = OAuth2Session(
+        app["id"],
+        app["secret"],
+        scope="openid profile",
+        redirect_uri=BACK,
+        code_challenge_method="S256",
+        token_endpoint_auth_method="client_secret_basic",
+    )
+    verifier = "w" * 64
+    address, state = session.create_authorization_url(
+        f"{shop.url}/oauth/authorize", code_verifier=verifier
+    )
+    facts = {
+        "address": address,
+        "email": email,
+        "password": people.PASSWORD,
+        "back": BACK,
+        "chromium": chromium,
+        "pictures": str(tmp_path),
+    }
+    script = await Script.started(node, "browser.mjs", facts)
+    try:
+        seen = await script.says()
+    finally:
+        await script.end()
+    assert seen["faults"] == [], "a page that its own Content-Security-Policy breaks"
+    assert seen["refused"] == "Address, password or code is wrong."
+    assert seen["asked"] == "Till <3> wants access"
+
+    def token() -> Any:
+        session.fetch_token(
+            f"{shop.url}/oauth/token",
+            authorization_response=seen["cameBack"],
+            state=state,
+            code_verifier=verifier,
+        )
+        return session.get(f"{shop.url}/oauth/userinfo").json()
+
+    person = await asyncio.to_thread(token)
+    assert (person["sub"], person["name"]) == (account_id, "Radia Perlman")
 
 
 @pytest.fixture

@@ -3,13 +3,17 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from tradewind.kernel.answers import Answer
 from tradewind.platform.cache.memory import Depends, Memory, Seen
 from tradewind.platform.gateway.admission import Admission
 from tradewind.platform.gateway.endpoint import Endpoint, Response
 from tradewind.platform.gateway.limits import Class, Limits, Policy
-from tradewind.platform.gateway.recall import Recall, Remembered
+from tradewind.platform.gateway.quotas import Quotas
+from tradewind.platform.gateway.recall import KnownHolder, Recall, Remembered, nobody
 from tradewind.platform.gateway.routing import Anyone, Route, Scope
+from tradewind.platform.security.credentials import Credential
 from tradewind.platform.settings import Settings
 
 TARGET = b"/v1/things/1"
@@ -36,7 +40,13 @@ def endpoint(**changes: Any) -> Endpoint:
     return Endpoint(Route(**fields), "things")
 
 
-async def remembering(*, cors: bool = False, limits: Limits | None = None) -> Recall:
+async def remembering(
+    *,
+    cors: bool = False,
+    limits: Limits | None = None,
+    holder: KnownHolder = nobody,
+    quotas: Quotas | None = None,
+) -> Recall:
     """A memory that holds one answer."""
     memory = Memory(look, bytes_max=100_000)
     memory.find(TARGET)
@@ -45,7 +55,7 @@ async def remembering(*, cors: bool = False, limits: Limits | None = None) -> Re
     response = Response(200, [(b"content-type", b"application/json"), (b"etag", b'"1"')], b"{}")
     kept = Remembered(endpoint(), response)
     assert memory.keep(TARGET, kept, kept.size, Depends(), mark=memory.mark())
-    return Recall({"things": memory}, Admission(Settings(), limits), cors=cors)
+    return Recall({"things": memory}, Admission(Settings(), limits, quotas), holder, cors=cors)
 
 
 async def test_an_anonymous_caller_is_counted_and_stopped() -> None:
@@ -60,6 +70,38 @@ async def test_an_anonymous_caller_is_counted_and_stopped() -> None:
     assert recall.at_once(TARGET, [], CLIENT, []) is not None
     assert recall.at_once(TARGET, [], CLIENT, []) is None
     assert recall.at_once(TARGET, [], ("192.0.2.2", 5), []) is not None
+
+
+KNOWN = Credential("key_1")
+BEARER = (b"authorization", b"Bearer one")
+
+
+async def test_a_caller_who_is_known_is_answered_and_counted_by_name() -> None:
+    one = Policy(1, 60, 1)
+    limits = Limits(b"secret", lambda: 1_000.0, classes={"standard": Class(one, one)})
+    recall = await remembering(limits=limits, holder={"one": KNOWN}.get)
+    assert recall.at_once(TARGET, [], CLIENT, []) is not None, "counted by address"
+    assert recall.at_once(TARGET, [BEARER], CLIENT, []) is not None
+    assert recall.at_once(TARGET, [BEARER], ("192.0.2.2", 5), []) is None, "one key, one budget"
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        None,
+        Credential("key_1", customer_group="trade"),
+        Credential("key_1", certificate="thumbprint"),
+        Credential("key_1", limits="partner"),
+    ],
+)
+async def test_who_is_not_as_everybody_takes_the_long_way(found: Credential | None) -> None:
+    """Unknown, with prices of their own, bound to a certificate, or with a quota of the day."""
+    quotas: Any = object()
+    recall = await remembering(holder=lambda bearer: found, quotas=quotas)
+    assert recall.at_once(TARGET, [BEARER], CLIENT, []) is None
+    basic = (b"authorization", b"Basic one")
+    recall = await remembering(holder=lambda bearer: KNOWN)
+    assert recall.at_once(TARGET, [basic], CLIENT, []) is None
 
 
 async def test_what_is_not_plain_takes_the_long_way() -> None:

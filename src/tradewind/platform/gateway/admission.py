@@ -80,25 +80,30 @@ class Admission:
 
         Raises `TooManyRequests`.
         """
-        limits = self.limits
-        if limits is None:
+        if self.limits is None:
             return
-        credential = request.credential
-        if credential is None or not is_name(credential):
-            verdicts = [(name, limits.take(name, request.client, keyed=False))]
-        else:
-            verdicts = [(name, take_keyed(limits, name, credential))]
-            account = credential.account_id
-            if verdicts[0][1].allowed and account is not None and account != credential.id:
-                policy = of_account(limits.classes[name].keyed)
-                taken = limits.take_of(policy, f"account {name}", account, keyed=True)
-                verdicts.append(("account", taken))
-                if not taken.allowed:
-                    own = verdicts[0][1].policy
-                    limits.give_back(own, name, credential.id, keyed=True)
+        verdicts = self.verdicts(name, request.credential, request.client)
         extra += limit_headers(verdicts)
         if not verdicts[-1][1].allowed:
             raise over(verdicts[-1][1])
+
+    def verdicts(
+        self, name: str, credential: Credential | None, address: str
+    ) -> list[tuple[str, Verdict]]:
+        """Count a request in a class: what each limit says. The last one decides."""
+        limits = self.limits
+        assert limits is not None, "nothing is limited"
+        if credential is None or not is_name(credential):
+            return [(name, limits.take(name, address, keyed=False))]
+        verdicts = [(name, take_keyed(limits, name, credential))]
+        account = credential.account_id
+        if verdicts[0][1].allowed and account is not None and account != credential.id:
+            policy = of_account(limits.classes[name].keyed)
+            taken = limits.take_of(policy, f"account {name}", account, keyed=True)
+            verdicts.append(("account", taken))
+            if not taken.allowed:
+                limits.give_back(verdicts[0][1].policy, name, credential.id, keyed=True)
+        return verdicts
 
     def has_quota(self, credential: Credential | None) -> bool:
         """Whether requests of this caller are counted by the day."""

@@ -51,7 +51,7 @@ from tradewind.platform.gateway.problems import (
 from tradewind.platform.gateway.protocol import IN_ONE, AtOnce
 from tradewind.platform.gateway.quotas import Quotas
 from tradewind.platform.gateway.reasons import HEADER, read_reason
-from tradewind.platform.gateway.recall import Recall, Remembered, target_of
+from tradewind.platform.gateway.recall import KnownHolder, Recall, Remembered, nobody, target_of
 from tradewind.platform.gateway.receiving import (
     DISCARDED_BYTES_MAX,
     ClientGone,
@@ -106,6 +106,7 @@ class Application:
         memories: Mapping[str, Memory] | None = None,
         issuer: Issuer | None = None,
         quotas: Quotas | None = None,
+        holder: KnownHolder = nobody,
     ) -> None:
         self.endpoints = endpoints
         self.node = node
@@ -122,7 +123,7 @@ class Application:
         self._deadlines = Deadlines(node.settings.body_timeout_s)
         self._cors = Cors(node.settings.cors_origins)
         self.memories = memories or {}
-        self._recall = Recall(self.memories, self.admission, cors=bool(self._cors.origins))
+        self._recall = Recall(self.memories, self.admission, holder, cors=bool(self._cors.origins))
         self.at_once: AtOnce = self._recall.at_once
         methods = sorted({endpoint.route.method for endpoint in endpoints})
         self._tables = {

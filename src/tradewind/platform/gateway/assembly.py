@@ -20,6 +20,7 @@ from tradewind.platform.gateway.limits import Limits
 from tradewind.platform.gateway.openapi import openapi_document, problem_example
 from tradewind.platform.gateway.problems import GATEWAY_PROBLEMS, NotFound
 from tradewind.platform.gateway.quotas import Quotas
+from tradewind.platform.gateway.recall import KnownHolder, nobody
 from tradewind.platform.gateway.routing import Route
 from tradewind.platform.security.issuing import Issuer
 
@@ -50,13 +51,14 @@ def build_app(
     lifespan: Callable[[], AbstractAsyncContextManager[None]] | None = None,
     memories: Mapping[str, Memory] | None = None,
     issuer: Issuer | None = None,
+    holder: KnownHolder = nobody,
 ) -> Application:
     """The ASGI application that serves the routes of all contexts, by the name of the context.
 
     `limits` and `quotas` are None where nothing is limited; `unready` gives the reasons why orders
     cannot be taken. `lifespan`, if given, surrounds the life of the server: the node starts before
     the first request and stops after the last. `memories` keep answers, by context; `issuer` makes
-    tokens.
+    tokens; `holder` tells whose a bearer is where the process knows it already.
     Raises `AssertionError` for routes that cannot be served.
     """
     endpoints = [Endpoint(route, name) for name, declared in routes.items() for route in declared]
@@ -88,6 +90,7 @@ def build_app(
         lifespan=lifespan,
         memories=memories,
         issuer=issuer,
+        holder=holder,
     )
     return app
 

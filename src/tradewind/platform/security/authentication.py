@@ -183,6 +183,21 @@ class Authenticator:
         self._used_at[key_id] = now
         return known.credential
 
+    def known(self, bearer: str) -> Credential | None:
+        """Who holds `bearer`, where memory alone tells; None where `authenticate` must be asked."""
+        if not bearer.startswith((API_KEY, SESSION_TOKEN)):
+            return self._tokens.known(bearer) if self._tokens and "." in bearer else None
+        if self._timer() - self._fresh_at >= REFRESH_AFTER_S:
+            return None
+        known = self._known.get(hash_of_key(bearer))
+        if known is None:
+            return None
+        now = self._clock()
+        if known.expires_at is not None and known.expires_at <= now:
+            return None
+        self._used_at[known.key_id] = now
+        return known.credential
+
     def forget(self, key_id: str) -> None:
         """Drop a key, or all of an account, at once. Unknown ids are fine."""
         for digest in self._digests.pop(key_id, ()):
