@@ -120,7 +120,8 @@ async def post_email(request: Request) -> Answer | Settled:
     new, old = opened[errand.person], opened[account.record]
     if new is None or old is None:
         raise problems.TokenNotValid("The account is not in use any more.")
-    kept = await node.vault.keep({**old, "email": new["email"]}, holder=HOLDER)
+    told = {**old, "email": new["email"]}
+    kept = await node.vault.keep(told, holder=HOLDER, owner=account.person)
     outcome: Answer | Settled = await request.submit(
         MoveAddress(
             errand_id=errand_id,

@@ -53,7 +53,7 @@ async def change(request: Request, work: Callable[[Fields], Mapping[str, str | N
         told = {name: value for name, value in work(fields).items() if value}
         if told == dict(fields):
             return fields
-        kept = await request.node.vault.keep(told, holder=HOLDER)
+        kept = await request.node.vault.keep(told, holder=HOLDER, owner=account.person)
         try:
             await request.submit(
                 SetRecord(
