@@ -14,6 +14,8 @@ CALLERS = frozenset(
 # Who calls without it, and whose address that is.
 ALLOWED = {
     "platform/security/outbound.py",  # the rule itself
+    "platform/audit/exporting.py",  # TRADEWIND_SECURITY_EXPORT, an address that `Networks` gave
+    "platform/vault/transit.py",  # TRADEWIND_TRANSIT_URL
     "contexts/payments/clients.py",  # TRADEWIND_SIMULATOR_URL
     "contexts/notifications/clients.py",  # TRADEWIND_SMTP_URL
 }

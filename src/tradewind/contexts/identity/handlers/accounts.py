@@ -1,5 +1,6 @@
 """Load, decide, save: errands, accounts, and what lets people in."""
 
+import hmac
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -151,7 +152,7 @@ async def verify_addresses(tx: Transaction, commands: Sequence[VerifyAddress]) -
     for command in commands:
         errand = errands.get(command.errand_id)
         if errand is not None and errand.kind == "sign_up" and errand.account_id is not None:
-            same = errand.token_hash == command.token_hash
+            same = hmac.compare_digest(errand.token_hash, command.token_hash)
             outcomes.append(
                 Answer(body=AccountId(errand.account_id)) if same else rules.refused_token()
             )

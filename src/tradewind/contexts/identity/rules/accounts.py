@@ -4,6 +4,7 @@ Invariants: an account exists only once its address was verified; a token settle
 what is decided about an address does not depend on whether it has an account, but for the mail.
 """
 
+import hmac
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -134,7 +135,7 @@ def settled(
     row: ErrandRow | None, kind: str, token_hash: bytes, now: datetime
 ) -> ErrandRow | problems.TokenNotValid:
     """The errand, used; or why its token settles nothing."""
-    valid = row is not None and row.kind == kind and row.token_hash == token_hash
+    valid = row is not None and row.kind == kind and hmac.compare_digest(row.token_hash, token_hash)
     if not valid or row is None or row.used_at is not None or row.expires_at <= now:
         return refused_token()
     return replace(row, used_at=now)

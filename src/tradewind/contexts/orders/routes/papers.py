@@ -115,7 +115,7 @@ def buyer(personal: Mapping[str, str | None] | None) -> list[str]:
 def printed(line: DocumentLineView) -> PaperLine:
     """A line on paper: what is no article has neither number nor quantity."""
     return PaperLine(
-        line.description,
+        line.description or "-",
         line.sku or "",
         str(line.quantity) if line.sku else "",
         line.unit_price.amount if line.unit_price else "",
@@ -186,7 +186,7 @@ def more_of(row: IssuedRow, order: Order | None) -> list[DocumentLineView]:
 def totals_of(row: IssuedRow, order: Order | None) -> dict[str, str]:
     """What it adds up to. Prices are gross; the tax they contain is told beside them."""
     currency = row.currency
-    totals = {line.description: line.amount.amount for line in more_of(row, order)}
+    totals = {line.description or "-": line.amount.amount for line in more_of(row, order)}
     totals["Total"] = f"{wire(row.total_minor, currency).amount} {currency}"
     if row.tax_rate_bp:
         rate = f"{row.tax_rate_bp / 100:g} %"
