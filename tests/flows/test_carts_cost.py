@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 import pytest
 
+from tests.contexts.identity import people
 from tests.flows.test_carts import ADDRESS, ask, check_out, guest
 from tradewind.kernel.ids import new_id
 from tradewind.testing.shop import Shop
@@ -16,6 +17,8 @@ SHOPPERS = 8
 # Measured: 19.5 for an order placed at once, until all is quiet, and 36 for a checkout. Others
 # of its kind take 350 to 570 (docs/performance.md).
 ORDER_MAX, CHECKOUT_MAX = 26, 45
+# Somebody may look in passing: revocations are asked for twice a second.
+SIGNED_IN_MORE = 1
 
 
 class Asked:
@@ -52,8 +55,8 @@ async def test_what_a_checkout_asks_of_the_database(
         await shop.given_product(sku, on_hand=1_000)
     lines = (("cost-a", 1), ("cost-b", 1), ("cost-c", 1))
 
-    async def place() -> None:
-        answer = await shop.place(*lines)
+    async def place(bearer: str | None = None) -> None:
+        answer = await shop.place(*lines, bearer=bearer)
         assert answer.status == 201
         await shop.until_idle()
 
@@ -66,6 +69,8 @@ async def test_what_a_checkout_asks_of_the_database(
         assert (await check_out(shop, cart)).status == 201
         await shop.until_idle()
 
+    email = f"{new_id('cus')}@example.com"
+    await people.account(shop, email)
     await place()
     await click()
     asked = Asked(monkeypatch)
@@ -73,4 +78,9 @@ async def test_what_a_checkout_asks_of_the_database(
     idle = set(asked.texts)
     order, checkout = await asked.during(place, idle), await asked.during(click, idle)
     assert order <= ORDER_MAX, asked.texts
+
+    session = await people.signed_in(shop, email)
+    await place(session)
+    known = await asked.during(lambda: place(session), idle)
+    assert known <= order + SIGNED_IN_MORE, "who is signed in is known without asking"
     assert order < checkout <= CHECKOUT_MAX, asked.texts

@@ -161,7 +161,12 @@ class Storefront:
         }
 
     async def place(
-        self, *lines: tuple[str, int], key: str | None = None, wait_s: int = 30, **more: Any
+        self,
+        *lines: tuple[str, int],
+        key: str | None = None,
+        bearer: str | None = None,
+        wait_s: int = 30,
+        **more: Any,
     ) -> Reply:
         """Place an order and wait for its decision."""
         return await self.request(
@@ -169,6 +174,7 @@ class Storefront:
             "/v1/orders",
             self.order(*lines, **more),
             key=key or new_id("key"),
+            bearer=bearer,
             headers={"Prefer": f"wait={wait_s}"},
         )
 
