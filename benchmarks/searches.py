@@ -53,6 +53,7 @@ class Options(Struct, frozen=True, kw_only=True):
     seconds: float = 4
     warm_s: float = 1
     connections: int = 16
+    workers: int = 1
     results: Path = ROOT / "benchmarks" / "results"
 
 
@@ -203,7 +204,7 @@ async def run(options: Options, console: Console) -> Path:
     """Everything, in a folder that is removed; the file with the results."""
     folder = Path(tempfile.mkdtemp(prefix="tradewind-searches-"))
     try:
-        async with running(folder / "home", workers=1, products=False) as shop:
+        async with running(folder / "home", workers=options.workers, products=False) as shop:
             searches = Searches(options, shop, folder)
             await searches.run()
             connection = await asyncpg.connect(shop.dsn)
@@ -236,6 +237,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, help=f"how often everything ({defaults.runs})")
     parser.add_argument("--seconds", type=float, help=f"of each window ({defaults.seconds:g})")
     parser.add_argument("--connections", type=int, help=f"of readers ({defaults.connections})")
+    parser.add_argument("--workers", type=int, help=f"web processes ({defaults.workers})")
     parser.add_argument("--results", type=Path, help="where the lines go (benchmarks/results)")
     told = {name: value for name, value in vars(parser.parse_args()).items() if value}
     try:
