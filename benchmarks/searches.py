@@ -28,6 +28,7 @@ from rich.console import Console
 from benchmarks import machine, report, wares
 from benchmarks.beside import Asking, BareRoute, Run, Window, ask, read_with
 from benchmarks.measure import percentile
+from benchmarks.reads import DRAWN, zipf
 from benchmarks.report import Book
 from benchmarks.shop import BenchmarkFailed, Shop, running
 from benchmarks.wares import Query, Vocabulary
@@ -141,7 +142,9 @@ class Searches:
             await asyncio.sleep(0.5)
 
     async def run(self) -> None:
-        """All rounds: every kind alone, then the mix between two windows of the bare route."""
+        """All rounds: every kind alone, then the mix, each search once, between two windows of the
+        bare route; then the mix as people search, a few of it often (Zipf) and most of it rarely.
+        """
         await self.fill()
         first = await asyncio.to_thread(self.shop.raw, "/v1/search?q=heart&limit=20")
         async with BareRoute.serving({"": first}, self.folder) as bare:
@@ -161,6 +164,9 @@ class Searches:
                 ours = await self.read(mixed)
                 partner.append(await self.bare(bare))
                 self.note("mix", ours, [*partner])
+                order = zipf(len(mixed), DRAWN, number)
+                await self.read(mixed, order)  # the first window: nothing is remembered yet
+                self.note("popular", await self.read(mixed, order[DRAWN // 2 :]))
         memory = self.shop.tiers().memory().private_mb
         self.book.note("memory", "MB", memory)
 
@@ -168,10 +174,11 @@ class Searches:
         """The next window."""
         return Window.soon(self.options.warm_s, self.options.seconds)
 
-    async def read(self, drawn: Sequence[Query]) -> Run:
-        """A window of searches."""
+    async def read(self, drawn: Sequence[Query], order: "array[int] | None" = None) -> Run:
+        """A window of searches, one after the other or in an order."""
         targets = [query.target for query in drawn]
-        asking = Asking(targets, array("I", range(len(targets))), self.options.connections)
+        order = array("I", range(len(targets))) if order is None else order
+        asking = Asking(targets, order, self.options.connections)
         run = await read_with(self.shop, asking, self.window(), folder=self.folder)
         if run.read.odd or run.read.lost:
             raise BenchmarkFailed(f"{run.read.odd} odd answers, {run.read.lost} lost.")
