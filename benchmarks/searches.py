@@ -28,6 +28,7 @@ from rich.console import Console
 from benchmarks import machine, report, wares
 from benchmarks.beside import Asking, BareRoute, Run, Window, ask, read_with
 from benchmarks.measure import percentile
+from benchmarks.reads import DRAWN, zipf
 from benchmarks.report import Book
 from benchmarks.shop import BenchmarkFailed, Shop, running
 from benchmarks.wares import Query, Vocabulary
@@ -53,6 +54,7 @@ class Options(Struct, frozen=True, kw_only=True):
     seconds: float = 4
     warm_s: float = 1
     connections: int = 16
+    workers: int = 1
     results: Path = ROOT / "benchmarks" / "results"
 
 
@@ -140,7 +142,9 @@ class Searches:
             await asyncio.sleep(0.5)
 
     async def run(self) -> None:
-        """All rounds: every kind alone, then the mix between two windows of the bare route."""
+        """All rounds: every kind alone, then the mix, each search once, between two windows of the
+        bare route; then the mix as people search, a few of it often (Zipf) and most of it rarely.
+        """
         await self.fill()
         first = await asyncio.to_thread(self.shop.raw, "/v1/search?q=heart&limit=20")
         async with BareRoute.serving({"": first}, self.folder) as bare:
@@ -160,6 +164,9 @@ class Searches:
                 ours = await self.read(mixed)
                 partner.append(await self.bare(bare))
                 self.note("mix", ours, [*partner])
+                order = zipf(len(mixed), DRAWN, number)
+                await self.read(mixed, order)  # the first window: nothing is remembered yet
+                self.note("popular", await self.read(mixed, order[DRAWN // 2 :]))
         memory = self.shop.tiers().memory().private_mb
         self.book.note("memory", "MB", memory)
 
@@ -167,10 +174,11 @@ class Searches:
         """The next window."""
         return Window.soon(self.options.warm_s, self.options.seconds)
 
-    async def read(self, drawn: Sequence[Query]) -> Run:
-        """A window of searches."""
+    async def read(self, drawn: Sequence[Query], order: "array[int] | None" = None) -> Run:
+        """A window of searches, one after the other or in an order."""
         targets = [query.target for query in drawn]
-        asking = Asking(targets, array("I", range(len(targets))), self.options.connections)
+        order = array("I", range(len(targets))) if order is None else order
+        asking = Asking(targets, order, self.options.connections)
         run = await read_with(self.shop, asking, self.window(), folder=self.folder)
         if run.read.odd or run.read.lost:
             raise BenchmarkFailed(f"{run.read.odd} odd answers, {run.read.lost} lost.")
@@ -203,7 +211,7 @@ async def run(options: Options, console: Console) -> Path:
     """Everything, in a folder that is removed; the file with the results."""
     folder = Path(tempfile.mkdtemp(prefix="tradewind-searches-"))
     try:
-        async with running(folder / "home", workers=1, products=False) as shop:
+        async with running(folder / "home", workers=options.workers, products=False) as shop:
             searches = Searches(options, shop, folder)
             await searches.run()
             connection = await asyncpg.connect(shop.dsn)
@@ -236,6 +244,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, help=f"how often everything ({defaults.runs})")
     parser.add_argument("--seconds", type=float, help=f"of each window ({defaults.seconds:g})")
     parser.add_argument("--connections", type=int, help=f"of readers ({defaults.connections})")
+    parser.add_argument("--workers", type=int, help=f"web processes ({defaults.workers})")
     parser.add_argument("--results", type=Path, help="where the lines go (benchmarks/results)")
     told = {name: value for name, value in vars(parser.parse_args()).items() if value}
     try:
