@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 import structlog
@@ -26,6 +27,7 @@ from tests.flows.own_corpus import CORPUS
 from tradewind import app
 from tradewind.checks.proofs import prove_all
 from tradewind.kernel.ids import new_id
+from tradewind.platform.gateway.forms import FORM
 from tradewind.platform.gateway.routing import Keyed, Route, SignedIn
 from tradewind.platform.gateway.validation import ANY, leaves
 from tradewind.platform.settings import read_settings
@@ -129,6 +131,9 @@ async def say(shop: Shop, route: Route, body: Any, **options: Any) -> Reply:
     if isinstance(route.permission, SignedIn):  # for people, not for keys
         assert isinstance(shop, WatchedShop), "somebody has to be signed in"
         bearer = shop.signed_in
+    if FORM in route.media_types:
+        headers["Content-Type"] = FORM
+        body = urlencode(body or {}).encode()
     return await shop.request(
         route.method, path, body, key=key, headers=headers, bearer=bearer, **options
     )

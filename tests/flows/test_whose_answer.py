@@ -223,6 +223,9 @@ def test_every_open_read_is_one_of_these() -> None:
         "/v1/categories/{id}",
         "/v1/attributes",
         "/v1/media/{id}",
+        "/oauth/jwks",
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/openid-configuration",
     }
     assert {route.path for route in OPEN} == known
 

@@ -14,10 +14,12 @@ import pytest
 from msgspec import Meta, Struct
 
 from tradewind.kernel.answers import Answer, Settled
+from tradewind.kernel.audit import Audited
 from tradewind.kernel.messages import Command
 from tradewind.kernel.money import Amount
 from tradewind.kernel.problems import Problem
 from tradewind.kernel.texts import Prose
+from tradewind.platform.audit.masking import Mask
 from tradewind.platform.database.disk import Disk
 from tradewind.platform.gateway import etags, pages
 from tradewind.platform.gateway.asgi import Application
@@ -270,6 +272,26 @@ THINGS = (
 )
 
 
+class TestRecord:
+    """The audit of the test shop: it keeps what it is told."""
+
+    __test__ = False
+
+    def __init__(self) -> None:
+        self.mask = Mask(SECRETS)
+        self.refusals: list[str] = []
+        self.entries: list[Audited] = []
+
+    def refused(self, notice: str, *_: str) -> None:
+        self.refusals.append(notice)
+
+    async def read(self, audited: Audited) -> None:
+        self.entries.append(audited)
+
+    async def did(self, audited: Audited) -> None:
+        self.entries.append(audited)
+
+
 class TestNode:
     """What the gateway needs of a node: settings, secrets, and commands that are remembered."""
 
@@ -282,6 +304,7 @@ class TestNode:
         self.stopping = False
         self.room = True
         self.disk = Disk(Path("nowhere"), reserve_mb=0)
+        self.audit = TestRecord()
         self.coming = 0
 
     def has_room(self, command: type[Command]) -> bool:

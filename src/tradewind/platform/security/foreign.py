@@ -54,7 +54,6 @@ class ForeignKeys:
     ) -> None:
         self._issuer = issuer
         self._inside = inside(issuer, networks)
-        self._outbound: Outbound | None = None
         self._timer = timer
         self._unknown_again_s = unknown_again_s
         self._known: dict[str, VerificationKey] = {}
@@ -96,12 +95,13 @@ class ForeignKeys:
 
         from tradewind.platform.security.outbound import Outbound
 
-        if self._outbound is None:
-            self._outbound = Outbound(self._inside)
+        outbound = Outbound(self._inside)
         try:
-            return await fetch_keys(self._outbound, self._issuer)
+            return await fetch_keys(outbound, self._issuer)
         except aiohttp.ClientError as error:
             raise TokenRefused(repr(error)) from error
+        finally:
+            await outbound.close()
 
 
 async def fetch_keys(outbound: "Outbound", issuer: str) -> list[Any]:

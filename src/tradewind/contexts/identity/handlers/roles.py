@@ -130,9 +130,7 @@ async def decide(tx: Transaction, commands: Sequence[KeepRole | RemoveRole]) -> 
         if isinstance(decided, Problem):
             outcomes.append(decided)
             continue
-        same = row is not None and (decided.scopes, decided.description, decided.removed) == (
-            tuple(row.scopes), row.description, row.removed,
-        )  # fmt: skip
+        same = row is not None and rules.says_the_same(decided, row)
         changes[index] = Change(command.role, standing(row), standing(decided))
         if not same:
             rows[decided.role] = decided

@@ -130,6 +130,15 @@ def remove(
     )
 
 
+def says_the_same(one: RoleRow, other: RoleRow) -> bool:
+    """Whether two versions of a role open and say the same."""
+    return (set(one.scopes), one.description, one.removed) == (
+        set(other.scopes),
+        other.description,
+        other.removed,
+    )
+
+
 def changed(row: RoleRow) -> RoleChanged:
     """The fact that a role is another."""
     return RoleChanged(
