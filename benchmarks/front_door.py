@@ -29,7 +29,7 @@ from benchmarks.beside import Asking, BareRoute, Run, Window, read_with
 from benchmarks.measure import percentile
 from benchmarks.reads import look_around
 from benchmarks.report import Book
-from benchmarks.shop import BenchmarkFailed, Shop, running
+from benchmarks.shop import PROXIED, BenchmarkFailed, Shop, running
 from tradewind.kernel.ids import new_id
 from tradewind.platform.database.embedded import EmbeddedDatabaseError
 from tradewind.platform.security.authentication import hash_of_key
@@ -38,8 +38,6 @@ from tradewind.platform.security.secrets import Secrets, read_secrets
 ROOT = Path(__file__).parents[1]
 PRODUCTS_READ = 50
 WARM_KEYS = 64
-# With one address the figures would be those of refusals.
-PROXIED = {"TRADEWIND_LIMITS": "on", "TRADEWIND_TRUSTED_PROXIES": "127.0.0.0/8"}
 INSERT = """
     INSERT INTO identity.api_keys
       (key_id, name, scopes, secret_hash, version, created_at, created_by)

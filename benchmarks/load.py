@@ -38,7 +38,7 @@ BODY = (
 )
 HEAD = (
     "POST /v1/orders HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\n"
-    "Content-Length: %d\r\nIdempotency-Key: "
+    "Content-Length: %d\r\nX-Forwarded-For: ADDRESS\r\nIdempotency-Key: "
 )
 
 
@@ -80,9 +80,9 @@ class Load:
         self._third = products // 3
         self._body = BODY.replace(b"%04d", b"%%0%dd" % sku_digits)
         body_length = len(self._body % (b"x" * 16, 1, 1, 1))
-        self._request = (
-            HEAD.replace("%s", f"{host}:{port}") % body_length
-        ).encode() + b"%s\r\n\r\n%s"
+        self._request = (HEAD.replace("%s", f"{host}:{port}") % body_length).encode().replace(
+            b"ADDRESS", b"203.%d.%d.%d"
+        ) + b"%s\r\n\r\n%s"
         self._session = secrets.token_hex(4).encode()
         self._number = 0
         self.statuses: Counter[str] = Counter()
@@ -110,7 +110,9 @@ class Load:
             1 + third + int(chance() * third),
             1 + 2 * third + int(chance() * (self._products - 2 * third)),
         )
-        return self._request % (name, body)
+        # With limits on everybody comes from an address of their own, which a trusted proxy tells.
+        n = self._number
+        return self._request % (n >> 16 & 255, n >> 8 & 255, n & 255, name, body)
 
     def connection(self) -> "Connection":
         """A customer of this load."""

@@ -23,7 +23,7 @@ from benchmarks.measure import CATCH_UP_RULE_S, Run, measure
 from benchmarks.partners import PartnerFailed
 from benchmarks.processes import Used, between
 from benchmarks.report import Book
-from benchmarks.shop import BenchmarkFailed, Shop, running
+from benchmarks.shop import PROXIED, BenchmarkFailed, Shop, running
 from tradewind.checks.provider import ProviderSilent
 from tradewind.platform.database.embedded import EmbeddedDatabaseError
 
@@ -253,7 +253,7 @@ async def run(options: Options, console: Console) -> Path:
     progress = Progress(*columns, console=console, disable=not console.is_terminal)
     try:
         machine.check_on_disk(folder)
-        async with running(folder / "home", workers=options.workers) as shop:
+        async with running(folder / "home", workers=options.workers, settings=PROXIED) as shop:
             connection = await asyncpg.connect(shop.dsn, server_settings={"jit": "off"})
             try:
                 version = await connection.fetchval("SHOW server_version")

@@ -139,6 +139,11 @@ def product(number: int) -> dict[str, Any]:
     return {"external_id": sku, "title": title, "category": "Bench", "variants": [variant]}
 
 
+# Limits as a shop has them, behind a proxy that tells who asks: with one address the figures would
+# be those of refusals.
+PROXIED = {"TRADEWIND_LIMITS": "on", "TRADEWIND_TRUSTED_PROXIES": "127.0.0.0/8"}
+
+
 @asynccontextmanager
 async def running(
     home: Path, *, workers: int, products: bool = True, settings: Mapping[str, str] | None = None

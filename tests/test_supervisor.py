@@ -34,11 +34,15 @@ pytestmark = pytest.mark.alone
 WEB = textwrap.dedent(
     """
     import argparse, asyncio, os, sys
+    from tradewind.platform.gateway.admission import Admission
     from tradewind.platform.settings import read_settings
     from tradewind.supervisor import web
 
     class Shop:
         draining = False
+
+        def __init__(self, settings):
+            self.admission = Admission(settings, None)
 
         def begin_drain(self):
             self.draining = True
@@ -72,7 +76,7 @@ WEB = textwrap.dedent(
     assert settings.database_url and settings.simulator_url
     others = [web.inherited(int(other)) for other in arguments.others.split(",") if other]
     own = web.inherited(arguments.fd)
-    web.serve(Shop(), settings, own, parent=arguments.parent, others=others)
+    web.serve(Shop(settings), settings, own, parent=arguments.parent, others=others)
     """
 )
 
