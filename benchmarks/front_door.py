@@ -1,13 +1,15 @@
 """``python -m benchmarks.front_door``: what it costs to be known at the door.
 
 A round is: the bare route, anonymous readers (answered from memory), readers with a few keys,
-readers of 10,000 keys that no process has seen before, anonymous readers and the bare route again.
+readers of 10,000 keys that no process has seen before, readers of 5,000 new keys and 5,000 new
+access tokens for so long that each is used a few times, anonymous readers and the bare route again.
 All ask for the same products, with limits on: each anonymous connection comes from an address of
 its own, which a trusted proxy tells. No figures where an answer is not 200.
 """
 
 import argparse
 import asyncio
+import random
 import shlex
 import shutil
 import sys
@@ -19,6 +21,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import aiohttp
 import asyncpg
 import msgspec
 from msgspec import Struct
@@ -38,6 +41,7 @@ from tradewind.platform.security.secrets import Secrets, read_secrets
 ROOT = Path(__file__).parents[1]
 PRODUCTS_READ = 50
 WARM_KEYS = 64
+TOKENS_AT_ONCE = 32
 INSERT = """
     INSERT INTO identity.api_keys
       (key_id, name, scopes, secret_hash, version, created_at, created_by)
@@ -51,6 +55,7 @@ class Options(Struct, frozen=True, kw_only=True):
 
     runs: int = 5
     seconds: float = 3
+    mixed_s: float = 12
     warm_s: float = 1
     connections: int = 32
     keys: int = 10_000
@@ -83,11 +88,16 @@ class FrontDoor:
                     for n, path in enumerate(self.many(paths))
                 ]
                 fresh = self.with_keys(paths, await self.new_keys(self.options.keys))
+                half = self.options.keys // 2
+                bearers = [*await self.new_keys(half), *await self.new_tokens(half)]
+                random.Random(number).shuffle(bearers)
+                mixed = self.with_keys(paths, bearers)
                 runs = {
                     "bare": [await self.read(paths, bare=bare)],
                     "anonymous": [await self.read(anonymous)],
                     "keyed": [await self.read(warm)],
                     "first_use": [await self.read(fresh, warm_s=0.0)],
+                    "mixed": [await self.read(mixed, warm_s=0.0, seconds=self.options.mixed_s)],
                 }
                 runs["anonymous"].append(await self.read(anonymous))
                 runs["bare"].append(await self.read(paths, bare=bare))
@@ -99,6 +109,33 @@ class FrontDoor:
         keys = [self.secrets.api_key(key_id) for key_id in ids]
         await self.connection.execute(INSERT, ids, [hash_of_key(key) for key in keys])
         return keys
+
+    async def new_tokens(self, count: int) -> list[str]:
+        """Access tokens that no process has seen yet, from a client of its own."""
+        key = (self.shop.home / "admin.key").read_text().strip()
+        turns = asyncio.Semaphore(TOKENS_AT_ONCE)
+        async with aiohttp.ClientSession(self.shop.url) as session:
+
+            async def ask(path: str, number: int = 0, **more: Any) -> Any:
+                headers = {"X-Forwarded-For": address(number, 0), **more.pop("headers", {})}
+                async with turns, session.post(path, headers=headers, **more) as answer:
+                    if answer.status >= 300:
+                        raise BenchmarkFailed(f"{path}: {answer.status} {await answer.text()}")
+                    return await answer.json()
+
+            wanted = {"name": "bench", "grants": ["client_credentials"], "scopes": ["orders:read"]}
+            made = await ask(
+                "/v1/oauth/clients", json=wanted, headers={"Authorization": f"Bearer {key}"}
+            )
+            form = {
+                "grant_type": "client_credentials",
+                "client_id": made["id"],
+                "client_secret": made["secret"],
+            }
+            answers = await asyncio.gather(
+                *(ask("/oauth/token", number, data=form) for number in range(count))
+            )
+        return [answer["access_token"] for answer in answers]
 
     def many(self, paths: Sequence[str]) -> list[str]:
         """As many targets as there are keys."""
@@ -113,12 +150,17 @@ class FrontDoor:
         ]
 
     async def read(
-        self, targets: Sequence[str], *, bare: BareRoute | None = None, warm_s: float | None = None
+        self,
+        targets: Sequence[str],
+        *,
+        bare: BareRoute | None = None,
+        warm_s: float | None = None,
+        seconds: float | None = None,
     ) -> Run:
         """A window of reads. Raises `BenchmarkFailed` where one was not answered 200."""
         asking = Asking(targets, array("I", range(len(targets))), self.options.connections)
         window = Window.soon(
-            self.options.warm_s if warm_s is None else warm_s, self.options.seconds
+            self.options.warm_s if warm_s is None else warm_s, seconds or self.options.seconds
         )
         run = await read_with(self.shop, asking, window, folder=self.folder, bare=bare)
         if not run.read.answered:
@@ -141,11 +183,12 @@ class FrontDoor:
             tier = "bare" if name == "bare" else "web"
             cost = mean(run.cpu_us(tier) for run in of_kind)
             self.book.note(f"{name}.cpu", "us/read", cost)
-        [first] = runs["first_use"]
-        seen = len(set(first.record.targets))
-        of_all = seen / max(1, len(first.record.targets)) * 100
-        self.book.note("first_use.keys", "keys", seen)
-        self.book.note("first_use.share", "% of reads", of_all)
+        for name in ("first_use", "mixed"):
+            [new] = runs[name]
+            seen = len(set(new.record.targets))
+            self.book.note(f"{name}.bearers", "bearers", seen)
+            first_uses = seen / max(1, len(new.record.targets)) * 100
+            self.book.note(f"{name}.first_uses", "% of reads", first_uses)
         others = mean(run.used.others_share for kind in runs.values() for run in kind)
         self.book.note("others", "% of machine", others * 100)
 

@@ -81,6 +81,7 @@ async def test_a_filled_shop_is_like_one_that_lived(tmp_path: Path) -> None:
         assert bytes_then == pytest.approx(bytes_now, rel=BYTES_APART_MAX), f"{table}: other rows"
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_a_short_run_ends_with_ratios(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.growth", "--orders", "320", "--products", "1024"]

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.alone
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.long  # what must hold under pressure is in tests/flows/test_under_pressure.py
 @pytest.mark.timeout(240)
 def test_a_short_run_ends_with_figures_and_right_answers(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.pressure", "overload", "idlers"]
