@@ -430,7 +430,7 @@ async def test_a_unit_that_fails_leaves_neither(world: World) -> None:
         return decision
 
     unit = Unit(context="orders", handler=fails, messages=[Ask(audit=audited())], audited=True)
-    with pytest.raises(Exception):  # noqa: B017 - whatever the database says
+    with pytest.raises(asyncpg.UniqueViolationError):
         await delivery.run(world.unit.workplace, unit)
     assert await world.unit.sql("SELECT FROM audit.entries") == []
 
