@@ -23,7 +23,7 @@ from tradewind.platform.node import ConsumerPlan, Node, Plan
 from tradewind.platform.security.secrets import Secrets
 from tradewind.platform.settings import Settings
 from tradewind.platform.telemetry import metrics
-from tradewind.supervisor.web import GARBAGE_THRESHOLD
+from tradewind.supervisor import garbage
 
 # Contexts of the platform, for their roles; the name makes them consumers of their own.
 CONTEXTS = ("inventory", "notifications", "payments")
@@ -79,9 +79,9 @@ async def run(dsn: str, batch_max: int) -> None:
     try:
         while not holds_all(node):
             await asyncio.sleep(HELD_POLL_S)
-        gc.set_threshold(GARBAGE_THRESHOLD)  # as a web process does
         gc.collect()
         gc.freeze()
+        garbage.begin()  # as a web process does
         print("ready", flush=True)
         while await questions.readline():
             print(msgspec.json.encode(handled()).decode(), flush=True)

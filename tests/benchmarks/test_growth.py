@@ -97,6 +97,7 @@ def test_a_short_run_ends_with_ratios(tmp_path: Path) -> None:
     assert str(tmp_path) not in lines["ratio.orders"]["command"]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_a_short_endurance_run_tells_what_grew(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.endurance", "--minutes", "2", "--minute-s", "2"]

@@ -19,6 +19,7 @@ def test_lines_are_products_that_differ() -> None:
 
 
 @pytest.mark.alone
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_a_quick_run_ends_with_figures(tmp_path: Path) -> None:
     done = subprocess.run(

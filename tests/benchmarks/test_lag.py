@@ -48,6 +48,7 @@ def test_an_event_that_is_never_passed_is_no_figure() -> None:
 
 
 @pytest.mark.alone
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_a_quick_run_ends_with_figures(tmp_path: Path) -> None:
     done = subprocess.run(

@@ -43,6 +43,7 @@ def test_a_quick_run_ends_with_figures_and_holding_invariants(tmp_path: Path) ->
     assert orders["machine"]["postgresql"].startswith("18")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_a_quick_run_of_checkouts_has_a_partner(tmp_path: Path) -> None:
     """Every shopper reaches the end, and orders placed at once stand beside them."""

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.alone
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.long  # no old answer: tests/flows/test_read_from_memory.py
 @pytest.mark.timeout(240)
 def test_a_short_run_ends_with_figures_and_no_old_answer(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.reads", "detail", "list", "--runs", "1"]

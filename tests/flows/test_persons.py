@@ -56,13 +56,40 @@ async def test_a_guest_gets_everything_that_is_held(shop: Shop) -> None:
     assert sections["scores"][0]["order_id"] == order["id"]
     mine = await shop.admin("POST", "/v1/persons/export", {"email": "ada.export@example.org"})
     assert mine.json["records"] == told.json["records"]
-    assert mine.json["sections"] == sections
+    staff = mine.json["sections"]
+    first, activity = sections.pop("activity"), staff.pop("activity")
+    assert staff == sections
+    # What was done since the guest looked: that look. Before: what staff did with the order.
+    [look] = activity[len(first) :]
+    path = "/v1/orders/{order_id}/personal-data"
+    assert activity[: len(first)] == first
+    assert (look["operation"], look["by"], look["object"]) == (f"GET {path}", "you", order["id"])
+    assert {(e["kind"], e["by"]) for e in first if e["object"].startswith(order["id"])} >= {
+        ("write", "others")
+    }
     nobody = await shop.admin("POST", "/v1/persons/export", {"email": "nobody@example.org"})
     assert nobody.json["records"] == []
     stranger = (await shop.place(("held", 1))).json
     foreign = {"id": order["id"], "order_token": stranger["order_token"]}
     assert (await holder(shop, "GET", foreign)).status == 404
     assert (await holder(shop, "DELETE", foreign)).status == 404
+
+
+async def test_whom_staff_looked_up_is_on_record_and_told_to_them(shop: Shop) -> None:
+    """Each of them, however soon after the other; the reason stays in the house."""
+    await shop.given_product("looked", on_hand=10)
+    emails = ["ada.looked@example.org", "bob.looked@example.org"]
+    orders = [await captured(shop, ("looked", 1), email=email, key=email) for email in emails]
+    why = {"Tradewind-Reason": "a letter of a Mr Nobody"}
+    for email in emails:
+        found = await shop.admin("POST", "/v1/persons/export", {"email": email}, headers=why)
+        assert found.status == 200, found.raw
+    for order in orders:
+        told = await holder(shop, "GET", order)
+        activity = told.json["sections"]["activity"]
+        looks = [e["by"] for e in activity if e["operation"] == "POST /v1/persons/export"]
+        assert looks == ["others"]
+        assert b"Nobody" not in told.raw
 
 
 async def test_an_erased_order_stays_valid_and_names_nobody(shop: Shop) -> None:

@@ -56,6 +56,9 @@ CAUGHT_UP_LOOK_S = 0.01
 # on its way and three after its decision: enough for full batches everywhere (the best rate is
 # reached with a hundred orders under way), few enough that what was begun is decided in a second.
 EVENTS_BEHIND_MAX = 512
+# Requests that may wait for a decision before nothing new is begun: with more of them under way
+# each waits longer, and those that nobody can wait for any more are a flush and a read each.
+UNDECIDED_MAX = 512
 # A commit that waits for the disk takes every earlier one of the server with it.
 FLUSH = "SELECT pg_logical_emit_message(true, 'tradewind', '')"
 
@@ -284,7 +287,7 @@ class Node:
 
     def crowded(self) -> bool:
         """Whether the consumers here have enough to do."""
-        if self.reader.late:
+        if self.reader.late or len(self.answers) > UNDECIDED_MAX:
             return True
         behind = 0
         for work in self.works:

@@ -17,11 +17,9 @@ import msgspec
 from tradewind.platform.gateway.asgi import Application
 from tradewind.platform.gateway.server import Server
 from tradewind.platform.settings import Settings, read_settings
+from tradewind.supervisor import garbage
 from tradewind.supervisor.processes import allow_many_files
 
-# Objects more than were let go before the collector looks, in place of 700: a batch makes thousands
-# that all go with it. Cycles are few here, so what it finds late is little.
-GARBAGE_THRESHOLD = 50_000
 # Connections taken from a sister's queue at a time: the rest may be hers again a moment later.
 HELPED_OUT_MAX = 16
 
@@ -43,6 +41,7 @@ class WebServer(Server):
         others: Sequence[socket.socket],
     ) -> None:
         super().__init__(application, settings)
+        self._application = application
         self._parent = parent
         self._others = others
         self._gc_freeze = settings.gc_freeze
@@ -50,8 +49,7 @@ class WebServer(Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start; what is loaded by then stays, so the garbage collector need not look at it."""
         await super().startup(sockets)
-        gc.enable()
-        gc.set_threshold(GARBAGE_THRESHOLD)
+        garbage.begin()
         if self._gc_freeze:
             gc.collect()
             gc.freeze()
@@ -60,6 +58,8 @@ class WebServer(Server):
         """Ten times a second: whether to end."""
         if self._parent and os.getppid() != self._parent and not self.should_exit:
             self.stop()
+        if not self._application.running:
+            garbage.look()
         for other in () if self.should_exit else self._others:
             await self.accept(other, count_max=HELPED_OUT_MAX)
         return await super().on_tick(counter)

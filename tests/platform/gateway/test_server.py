@@ -1,6 +1,7 @@
 """Real sockets: limits on heads, slow clients, what a client sees of early answers, the way out."""
 
 import asyncio
+import gc
 import io
 import re
 import time
@@ -11,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 from msgspec import structs
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from tests.platform.gateway.gateway_shop import KEY, application, order
 from tradewind.platform.gateway.limits import Limits
@@ -76,6 +78,26 @@ def status_of(raw: bytes) -> int:
 
 
 GET = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+
+
+async def test_a_request_leaves_nothing_to_the_collector() -> None:
+    """What it made goes with it: `tradewind.supervisor.garbage` relies on that."""
+    async with running() as at, aiohttp.ClientSession(at.url) as client:
+        gc.collect()
+        gc.disable()
+        try:
+            for number in range(20):
+                headers = {"idempotency-key": f"g-{number}", "content-type": "application/json"}
+                async with client.post("/v1/orders", json=order(), headers=headers) as reply:
+                    assert reply.status == 201
+                async with client.post("/v1/orders", data=b"{", headers=headers) as reply:
+                    assert reply.status == 400
+                async with client.get("/v1/things/no%20such%20thing/of/ours") as reply:
+                    assert reply.status == 404
+            left = [o for o in gc.get_objects() if isinstance(o, RequestResponseCycle)]
+        finally:
+            gc.enable()
+    assert len(left) <= 1  # the last one of the connection
 
 
 async def test_an_order_over_a_socket() -> None:

@@ -1,8 +1,8 @@
 """The record as it is read: newest first, by filters; or all of it, in the order of the chain."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Raw, Struct
@@ -109,6 +109,39 @@ async def page(snapshot: Snapshot, filters: Filters, *, before: int, count_max: 
             conditions += "\n       AND " + condition.format(len(values) + 2)
     sql = PAGE.format(columns=COLUMNS, conditions=conditions)
     return await snapshot.fetch(sql, before, count_max, *values, into=Row)
+
+
+class Activity(Struct, frozen=True):
+    """An entry as the person is told of it whom it is about: what was done and when, not by whom of
+    the house.
+    """
+
+    at: datetime
+    operation: str
+    kind: Kind
+    object: str
+    by: Literal["you", "others"]
+
+
+# Served by entries_by_object (an id alone, or with what is below it: "!" comes after the blank)
+# and entries_by_principal. UNION: what somebody did to what is theirs is told once.
+ABOUT = """
+    WITH found AS (
+        SELECT e.entry_id FROM unnest($1::text[]) AS own(id)
+          JOIN audit.entries e ON e.object >= own.id AND e.object < own.id || '!'
+        UNION
+        SELECT e.entry_id FROM audit.entries e WHERE e.principal = ANY($1::text[])
+    )
+    SELECT e.at, e.operation, e.kind, e.object,
+           CASE WHEN e.principal = ANY($1::text[]) THEN 'you' ELSE 'others' END
+      FROM found JOIN audit.entries e USING (entry_id)
+     ORDER BY e.entry_id
+"""
+
+
+async def about(snapshot: Snapshot, ids: Sequence[str]) -> list[Activity]:
+    """What was done by and to the holders of these ids, oldest first."""
+    return await snapshot.fetch(ABOUT, list(ids), into=Activity)
 
 
 async def everything(

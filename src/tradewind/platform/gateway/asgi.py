@@ -48,7 +48,7 @@ from tradewind.platform.gateway.problems import (
     Stopping,
     Unauthenticated,
 )
-from tradewind.platform.gateway.protocol import IN_ONE, AtOnce
+from tradewind.platform.gateway.protocol import IN_ONE, AtOnce, InOne
 from tradewind.platform.gateway.quotas import Quotas
 from tradewind.platform.gateway.reasons import HEADER, read_reason
 from tradewind.platform.gateway.recall import KnownHolder, Recall, Remembered, nobody, target_of
@@ -164,7 +164,9 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection's request, or the server's lifespan."""
         if scope["type"] == "http":
-            await self._http(scope, receive, send)
+            # Taken out: scope and cycle would hold each other, and each request leave garbage that
+            # only the collector finds. Our own server takes an answer whole, any other by ASGI.
+            await self._http(scope, receive, send, scope.pop(IN_ONE, None))
         elif scope["type"] == "lifespan":
             await self._live(receive, send)
         else:
@@ -186,7 +188,7 @@ class Application:
             self.begin_drain()
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _http(self, scope: Scope, receive: Receive, send: Send, in_one: InOne | None) -> None:
         began = time.perf_counter()
         heads: list[Header] = scope["headers"]
         headers = dict(heads)
@@ -224,7 +226,7 @@ class Application:
         finally:
             self.running -= 1
         self._measure(endpoint, response.status, time.perf_counter() - began)
-        await self._send(scope, send, response, extra)
+        await self._send(scope, send, response, extra, in_one)
 
     def _measure(self, endpoint: Endpoint | None, status: int, seconds: float) -> None:
         if endpoint is None:
@@ -237,7 +239,12 @@ class Application:
             logger.info("gateway.slow", route=endpoint.route.path, status=status, seconds=seconds)
 
     async def _send(
-        self, scope: Scope, send: Send, response: Response, extra: list[Header]
+        self,
+        scope: Scope,
+        send: Send,
+        response: Response,
+        extra: list[Header],
+        in_one: InOne | None,
     ) -> None:
         status, headers, body, pieces = response
         headers = [*headers, *extra]
@@ -247,7 +254,6 @@ class Application:
             headers.append((b"content-length", b"%d" % len(body)))
         if scope["method"] == "HEAD":
             body = b""
-        in_one = scope.get(IN_ONE)  # our own server takes it whole, any other by ASGI
         if in_one is not None and pieces is None and in_one(status, headers, body):
             return
         await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -21,6 +21,7 @@ from tradewind.kernel.answers import Answer
 from tradewind.kernel.ids import new_id
 from tradewind.kernel.problems import FieldError, Problem
 from tradewind.kernel.subject import OpenMatter, Subject
+from tradewind.platform.audit import reading
 from tradewind.platform.gateway.problems import NotFound, invalid_body
 from tradewind.platform.gateway.request import Request
 from tradewind.platform.gateway.routing import (
@@ -88,7 +89,7 @@ class RecordView(Struct, frozen=True):
 class Export(Struct, frozen=True):
     """Everything that is held of a person. `sections` has what each part of the platform knows:
     accounts, consents, sessions, orders, fulfilments, returns, documents, carts, payments, refunds,
-    messages, scores, reviews.
+    messages, scores, reviews; and activity: what was done with these data, and when.
     """
 
     exported_at: datetime
@@ -118,6 +119,7 @@ async def delete_personal_data(request: Request) -> Answer:
 async def post_export(request: Request) -> Answer:
     """Everything that is held of whoever has this address, for staff who answer a letter."""
     subject = await subject_of(request.node, request.body)
+    request.about = name_of(subject)
     return Answer(body=await export_of(request.node, subject))
 
 
@@ -129,6 +131,7 @@ async def post_erase(request: Request) -> Answer:
     assert request.credential is not None, "the route needs a scope"
     body: EraseBody = request.body
     subject = await subject_of(request.node, body)
+    request.about = name_of(subject)
     return Answer(
         body=await erase(request.node, subject, by=request.credential.id, reason=body.reason)
     )
@@ -195,6 +198,11 @@ async def subject_of(node: Node, body: PersonBody) -> Subject:
     return await subject_of_contact(node, contact)
 
 
+def name_of(subject: Subject) -> str:
+    """What the record calls somebody who was looked up: a token; "" for nobody."""
+    return next(iter((*subject.contacts, *subject.persons)), "")
+
+
 async def subject_of_contact(node: Node, contact: str) -> Subject:
     """All records of an address."""
     return Subject(persons=tuple(await node.vault.persons_of_contact(contact)), contacts=(contact,))
@@ -230,6 +238,9 @@ async def export_of(node: Node, subject: Subject) -> Export:
         if knows.export is not None:
             async with node.reading(context) as snapshot:
                 sections.update(await knows.export(snapshot, subject))
+    async with node.reading("audit") as snapshot:
+        ids = {*ids_of(subject), *(contact for contact in contacts.values() if contact)}
+        sections["activity"] = await reading.about(snapshot, sorted(ids))
     return Export(
         exported_at=datetime.now(UTC),
         records=[
@@ -238,6 +249,11 @@ async def export_of(node: Node, subject: Subject) -> Export:
         ],
         sections=msgspec.to_builtins(sections),
     )
+
+
+def ids_of(subject: Subject) -> list[str]:
+    """Everything that the record may call a subject, or what is theirs."""
+    return [name for field in msgspec.structs.astuple(subject) for name in field]
 
 
 # -- the end of it

@@ -49,6 +49,8 @@ IN_ONE = "tradewind.answer_in_one"
 
 NO_TRACE = b"0" * 32
 
+# Given status, headers and body; whether it was sent.
+InOne = Callable[[int, Sequence[Header], bytes], bool]
 TurnsAway = Callable[[bytes, bytes], bool]
 # Given target, headers, the client's address and the headers of every answer.
 AtOnce = Callable[[bytes, Sequence[Header], Any, Sequence[Header]], bytes | None]

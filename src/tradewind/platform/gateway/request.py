@@ -40,6 +40,7 @@ class Request:
         "_fingerprints",
         "_headers",
         "_recorded",
+        "about",
         "body",
         "certificate",
         "chunks",
@@ -64,6 +65,7 @@ class Request:
     query: Any  # the route's query Struct
     body: Any  # the route's body Struct
     credential: Credential | None  # None: an anonymous caller of an open route
+    about: str  # whom or what the record is to name, where the path does not
     client: str  # the network address, for limits and logs; never for decisions
     certificate: str | None  # SHA-256 of the client's TLS certificate, where it came with one
     issuer: Issuer | None  # makes tokens; None where another issuer is in charge
@@ -104,7 +106,7 @@ class Request:
         self._coming: type[Command] | None = None
         self._recorded = False
         self.on_record = self.is_staff = False
-        self.reason = ""
+        self.reason = self.about = ""
 
     def audited(self, about: str | None = None) -> Audited | None:
         """Who is answerable, for what is about to be done; None where it is not recorded.
@@ -120,7 +122,7 @@ class Request:
             entry_id=entry_id,
             principal=self.credential.id if self.credential is not None else "",
             operation=self.route.operation,
-            object=about or " ".join(self.params.values()) or self._own_account,
+            object=about or self.about or " ".join(self.params.values()) or self._own_account,
             address=mask.address(self.client),
             notice=self.route.notice,
             trace=self._begun.trace_id,
