@@ -40,6 +40,7 @@ WEB = textwrap.dedent(
 
     class Shop:
         draining = False
+        running = 0  # requests at this moment
 
         def __init__(self, settings):
             self.admission = Admission(settings, None)
