@@ -77,6 +77,9 @@ class Shop:
         try:
             with urllib.request.urlopen(request, timeout=IMPORT_TIMEOUT_S) as reply:
                 return json.loads(reply.read())
+        except urllib.error.HTTPError as error:
+            said = error.read().decode(errors="replace")
+            raise BenchmarkFailed(f"{method} {path}: {error}: {said}\n{self.log}") from error
         except (urllib.error.URLError, OSError, ValueError) as error:
             raise BenchmarkFailed(f"{method} {path}: {error}\n{self.log}") from error
 
