@@ -174,6 +174,8 @@ class KeyShelf:
         self.down = False
         self.gate = asyncio.Event()
         self.gate.set()
+        self.tells = asyncio.Event()  # the answer to what was revoked may come
+        self.tells.set()
 
     def add(self, expires_at: datetime | None = None, scopes: Sequence[str] = ("a",)) -> str:
         key_id = new_id("key")
@@ -197,7 +199,9 @@ class KeyShelf:
     async def revoked_within(self, seconds: float) -> Sequence[str]:
         self.refreshes += 1
         self.fail_if_down()
-        return list(self.revoked)
+        revoked = list(self.revoked)
+        await self.tells.wait()
+        return revoked
 
     async def mark_used(self, used_at: Mapping[str, float]) -> None:
         self.fail_if_down()
@@ -315,6 +319,29 @@ async def test_in_steady_state_nobody_waits_for_the_refresh(
     await settle()
     assert shelf.refreshes == 1
     assert await door.authenticate(key) is None
+
+
+async def test_a_slow_answer_is_fresh_for_who_asked_and_not_for_who_came_later(
+    door: Authenticator, shelf: KeyShelf, clock: Clock
+) -> None:
+    """A busy database refuses nobody, and shows nobody what was revoked before they came."""
+    key, other = shelf.add(), shelf.add()
+    assert await door.authenticate(key)
+    assert await door.authenticate(other)
+    clock.now += 5
+    shelf.tells.clear()
+    first = asyncio.create_task(door.authenticate(key))
+    await settle()
+    shelf.revoke(key)  # after it was asked
+    clock.now += 1.5
+    later = asyncio.create_task(door.authenticate(key))
+    third = asyncio.create_task(door.authenticate(other))
+    await settle()
+    shelf.tells.set()
+    assert await first is not None, "it came before the revocation"
+    assert await later is None
+    assert await third is not None
+    assert shelf.refreshes == 2
 
 
 async def test_a_look_up_that_a_refresh_overtook_is_not_remembered(

@@ -315,6 +315,33 @@ async def test_a_token_is_verified_once_and_forgotten_when_it_is_void() -> None:
     assert await tokens.who(signed(HEADER, claims())) is not None
 
 
+async def test_a_slow_answer_about_revocations_is_fresh_for_who_asked() -> None:
+    """A busy database refuses nobody; who comes while an older question waits asks again."""
+    now, rows, asked = [1_000.0], list[Revoked](), list[float]()
+    tells = asyncio.Event()
+
+    class Slow(Told):
+        async def revoked_within(self, seconds: float) -> Sequence[Revoked]:
+            asked.append(now[0])
+            answer = list(rows)
+            await tells.wait()
+            return answer
+
+    revocations = Revocations(Slow(), timer=lambda: now[0])
+    first = asyncio.create_task(revocations.stay_fresh())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    rows.append(Revoked("gra_1", datetime.fromtimestamp(NOW, UTC)))
+    now[0] += 1.5
+    later = asyncio.create_task(revocations.stay_fresh())
+    await asyncio.sleep(0)
+    tells.set()
+    await first
+    await later
+    assert asked == [1_000.0, 1_001.5]
+    assert revocations.voids(["gra_1"], NOW)
+
+
 async def test_an_account_that_changed_goes_on_with_new_tokens() -> None:
     told = Told()
     account = "acc_" + "0" * 26

@@ -110,8 +110,10 @@ class Revocations:
         return self._age() < REFRESH_AFTER_S
 
     async def stay_fresh(self) -> None:
-        """Return with a memory younger than `FRESH_S`. Raises `TokensUnavailable`."""
-        age_s = self._age()
+        """Return with a memory younger than `FRESH_S`, or than the call. Raises
+        `TokensUnavailable`.
+        """
+        began, age_s = self._timer(), self._age()
         if age_s < REFRESH_AFTER_S:
             return
         if self._refreshing is None or self._refreshing.done():
@@ -119,7 +121,11 @@ class Revocations:
         if age_s < FRESH_S:
             return
         await asyncio.shield(self._refreshing)
-        if self._age() >= FRESH_S:
+        if self._older_than(began) and self._failure is None:  # asked for by somebody before us
+            if self._refreshing.done():
+                self._refreshing = asyncio.create_task(self._refresh(self._age()))
+            await asyncio.shield(self._refreshing)
+        if self._older_than(began) and self._age() >= FRESH_S:
             raise TokensUnavailable(
                 "The database does not answer. Try again in a second.", headers={"Retry-After": "1"}
             ) from self._failure
@@ -138,6 +144,9 @@ class Revocations:
         if self._refreshing is not None:
             self._refreshing.cancel()
             await asyncio.gather(self._refreshing, return_exceptions=True)
+
+    def _older_than(self, moment: float) -> bool:
+        return self._fresh_at is None or self._fresh_at < moment
 
     def _age(self) -> float:
         return float("inf") if self._fresh_at is None else self._timer() - self._fresh_at

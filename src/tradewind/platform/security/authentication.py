@@ -281,8 +281,12 @@ class Authenticator:
                 del self._waiting[key_id]
 
     async def _stay_fresh(self) -> None:
-        """Drop revoked keys: beside the request while memory is fresh enough, else before it."""
-        age_s = self._timer() - self._fresh_at
+        """Drop revoked keys: beside the request while memory is fresh enough, else before it.
+
+        What was asked for after the request came is fresh for it, however long the answer took.
+        """
+        began = self._timer()
+        age_s = began - self._fresh_at
         if age_s < REFRESH_AFTER_S:
             return
         if not self._known:
@@ -293,7 +297,11 @@ class Authenticator:
         if age_s < FRESH_S:
             return
         await asyncio.shield(self._refreshing)
-        if self._timer() - self._fresh_at >= FRESH_S:
+        if self._fresh_at < began and self._failure is None:  # asked for by somebody before us
+            if self._refreshing.done():
+                self._refreshing = asyncio.create_task(self._refresh(began - self._fresh_at))
+            await asyncio.shield(self._refreshing)
+        if self._fresh_at < min(began, self._timer() - FRESH_S):
             raise unavailable(self._failure)
 
     async def _refresh(self, age_s: float) -> None:
