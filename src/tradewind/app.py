@@ -85,12 +85,13 @@ def folder_of(package: object) -> Path:
     return Path(file).parent / "migrations"
 
 
-def plan(contexts: Sequence[Context]) -> Plan:
-    """What a node has to run for these contexts."""
+def plan(contexts: Sequence[Context], known: Sequence[Context] = ()) -> Plan:
+    """What a node has to run for these contexts; the `known` others are asked about persons."""
+    everybody = [*contexts, *(other for other in known if other not in contexts)]
     announced: list[type[Event]] = [event for c in contexts for event in c.announces]
     announced.append(security.SecurityNoticed)
     sources: dict[str, tuple[str, ...]] = {security.TOPIC: (security.SOURCE,)}
-    for context in contexts:
+    for context in everybody:
         sources[context.topic] = (*sources.get(context.topic, ()), context.name)
     return Plan(
         commands=[
@@ -115,7 +116,7 @@ def plan(contexts: Sequence[Context]) -> Plan:
         announced=announced,
         sources=sources,
         persons_in_use={c.name: c.persons_in_use for c in contexts if c.persons_in_use},
-        personal={c.name: c.personal for c in contexts if c.personal},
+        personal={c.name: c.personal for c in everybody if c.personal},
     )
 
 
@@ -226,19 +227,13 @@ def create(settings: Settings) -> Application:
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
-        await node.start()
-        warming = asyncio.create_task(warm_up(contexts, node, remembered))
-        try:
-            yield
-        finally:
-            warming.cancel()
-            await asyncio.gather(warming, return_exceptions=True)
-            await authenticator.close()
-            if quotas is not None:
-                await quotas.close()
-            for memory in remembered.values():
-                await memory.close()
-            await node.stop()
+        async with at_work(contexts, node, remembered):
+            try:
+                yield
+            finally:
+                await authenticator.close()
+                if quotas is not None:
+                    await quotas.close()
 
     return build_app(
         routes(contexts),
@@ -253,6 +248,23 @@ def create(settings: Settings) -> Application:
         issuer=issuer,
         holder=authenticator.known,
     )
+
+
+@asynccontextmanager
+async def at_work(
+    contexts: Sequence[Context], node: Node, remembered: Mapping[str, Memory]
+) -> AsyncIterator[None]:
+    """A node from its start to its stop, with what is loaded once it serves."""
+    await node.start()
+    warming = asyncio.create_task(warm_up(contexts, node, remembered))
+    try:
+        yield
+    finally:
+        warming.cancel()
+        await asyncio.gather(warming, return_exceptions=True)
+        for memory in remembered.values():
+            await memory.close()
+        await node.stop()
 
 
 async def warm_up(

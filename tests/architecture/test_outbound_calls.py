@@ -16,6 +16,7 @@ ALLOWED = {
     "platform/security/outbound.py",  # the rule itself
     "platform/audit/exporting.py",  # TRADEWIND_SECURITY_EXPORT, an address that `Networks` gave
     "platform/vault/transit.py",  # TRADEWIND_TRANSIT_URL
+    "platform/gateway/onward.py",  # TRADEWIND_SERVICES
     "contexts/payments/clients.py",  # TRADEWIND_SIMULATOR_URL
     "contexts/notifications/clients.py",  # TRADEWIND_SMTP_URL
 }

@@ -19,6 +19,8 @@ def is_refusal(error: Exception) -> bool:
     from tradewind.platform.database.migrate import MigrationError
     from tradewind.platform.database.reach import DatabaseUnreachable
     from tradewind.platform.security.secrets import SecretsError
+    from tradewind.platform.security.service_tokens import ServiceKeyError
+    from tradewind.services import ServicesError
     from tradewind.supervisor.children import StartError
 
     return isinstance(
@@ -28,6 +30,8 @@ def is_refusal(error: Exception) -> bool:
         | MigrationError
         | DatabaseUnreachable
         | SecretsError
+        | ServiceKeyError
+        | ServicesError
         | StartError,
     )
 

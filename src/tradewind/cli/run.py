@@ -11,9 +11,16 @@ from tradewind.platform.settings import describe
 
 
 def serve(
+    services: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SERVICE]...",
+            help="Which services to be: contexts, `events`, or `gateway`; none: all in one.",
+        ),
+    ] = None,
     number: Annotated[int, typer.Option(help="Which web process this is, for the logs.")] = 1,
 ) -> None:
-    """Run one web process, and nothing else.
+    """Run one web process, and nothing else: of everything, of some services, or the gateway.
 
     For who runs PostgreSQL and the payment provider elsewhere and lets another program keep the
     process alive. The database must be up to date: run `tradewind migrate` first.
@@ -23,10 +30,14 @@ def serve(
         TRADEWIND_DATABASE_URL=postgresql://shop@db.internal/shop tradewind serve
 
         TRADEWIND_HOST=0.0.0.0 TRADEWIND_PORT=80 tradewind serve
+
+        TRADEWIND_PORT=8101 tradewind serve orders payments
+
+        TRADEWIND_SERVICES=orders=http://orders:8101,... tradewind serve gateway
     """
     from tradewind.supervisor import worker
 
-    worker.serve_alone(settings_in_force(), number=number)
+    worker.serve_alone(settings_in_force(), serves=services or (), number=number)
 
 
 def migrate() -> None:

@@ -21,6 +21,8 @@ def up() -> None:
         TRADEWIND_WORKERS=2 TRADEWIND_SAMPLE=0 tradewind up
 
         TRADEWIND_DATABASE_URL=postgresql://shop@db.internal/shop tradewind up
+
+        TRADEWIND_TOPOLOGY=services tradewind up      # a gateway, and a process for each context
     """
     from tradewind.platform.telemetry import logs
     from tradewind.supervisor.house import House

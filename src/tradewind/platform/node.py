@@ -32,8 +32,8 @@ from tradewind.platform.bus.reader import Reader
 from tradewind.platform.bus.segments import archive_folder
 from tradewind.platform.bus.segments import upkeep as keep_segments
 from tradewind.platform.database.clock import Clock
+from tradewind.platform.database.databases import Databases
 from tradewind.platform.database.disk import Disk
-from tradewind.platform.database.pool import Pool
 from tradewind.platform.database.transaction import Snapshot, Transaction
 from tradewind.platform.security.secrets import Secrets
 from tradewind.platform.settings import Settings
@@ -103,6 +103,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     # context -> which records of the vault it still points to
     persons_in_use: Mapping[str, Callable[[Snapshot, Sequence[str]], Awaitable[set[str]]]] = {}
     personal: Mapping[str, Personal] = {}  # context -> what it knows of a person
+    sequences: bool = True  # may number the feed
 
 
 class Node:
@@ -114,10 +115,11 @@ class Node:
         self.secrets = secrets
         self.clock = Clock()
         # Three have a session of their own: members, the reader of the log, the memory of answers.
-        self.pool = Pool(dsn, connections_max=settings.connections_max - 3, application="tradewind")
+        self.databases = Databases(settings, dsn, connections_max=settings.connections_max - 3)
+        self.pool = self.databases.home
         self.disk = Disk(settings.home / "postgres", reserve_mb=settings.disk_reserve_mb)
         self.vault = Vault(
-            self.pool,
+            self.databases.of("vault"),
             secrets,
             masters=masters_of(settings, secrets),
             queue_max=settings.batch_queue_max,
@@ -133,7 +135,8 @@ class Node:
         self.vocabulary = Vocabulary(
             [*plan.announced, *(event for c in plan.consumers for event in c.events)]
         )
-        self.works = [self._work(c) for c in plan.consumers] + [self._sequencer()]
+        self.works = [self._work(c) for c in plan.consumers]
+        self.works += [self._sequencer()] if plan.sequences else []
         self.reader = Reader(
             self.pool, self.vocabulary, self.works, poll_floor_s=settings.poll_floor_ms / 1000
         )
@@ -238,7 +241,7 @@ class Node:
         await self.members.leave()
         self.reader.close()
         await self.vault.close()
-        await self.pool.close()
+        await self.databases.close()
 
     def _spawn(self, name: str, work: Awaitable[None]) -> None:
         async def guarded() -> None:
@@ -260,7 +263,7 @@ class Node:
     @asynccontextmanager
     async def reading(self, context: str) -> AsyncIterator[Snapshot]:
         """Reads as the role of a context."""
-        async with self.pool.lend(f"tradewind_{context}") as connection:
+        async with self.databases.of(context).lend(f"tradewind_{context}") as connection:
             yield Snapshot(connection, self.clock.now())
 
     async def submit(self, command: Command) -> Any:
@@ -405,7 +408,8 @@ class Node:
     # -- inside
 
     def _wrote_apart(self, xid: int, life: int) -> None:
-        self.reader.committed(xid, None, life)
+        if self.databases.of("vault") is self.pool:  # another database says nothing about the log
+            self.reader.committed(xid, None, life)
 
     def _committed(self, done: Done) -> None:
         if done.xid:

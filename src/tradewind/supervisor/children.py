@@ -46,8 +46,11 @@ class WebProcess:
         settings: Settings,
         sockets: Sequence[socket.socket],
         command: Sequence[str],
+        *,
+        serves: str = "",
     ) -> None:
-        self.name = f"web process {number}"
+        self.name = f"the service {serves}" if serves else f"web process {number}"
+        self.serves = serves  # which services it is; "": all in one
         self.number = number
         self.settings = settings
         self.sockets = sockets  # its own stands at its number; it helps out at the others
@@ -88,6 +91,7 @@ class WebProcess:
                 *("--number", str(self.number)),
                 *("--parent", str(os.getpid())),
                 *("--gate", str(gate)),
+                *(("--serves", self.serves) if self.serves else ()),
             ],
             stdin=subprocess.DEVNULL,
             env=child_environment(self.settings) | self._shared_figures(),
@@ -115,7 +119,7 @@ class WebProcess:
 
     def _shared_figures(self) -> dict[str, str]:
         """Where several web processes put their figures together, so that any can show them all."""
-        if self.settings.workers == 1:
+        if self.settings.workers == 1 or len(self.sockets) == 1:
             return {}
         from tradewind.platform.telemetry import metrics  # 50 ms that one process need not wait
 

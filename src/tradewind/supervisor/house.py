@@ -35,7 +35,7 @@ from tradewind.supervisor.children import (
     WebProcess,
 )
 from tradewind.supervisor.keeper import Keeper
-from tradewind.supervisor.listening import BACKLOG, address_of, bind_all
+from tradewind.supervisor.listening import BACKLOG, address_of, bind, bind_all
 from tradewind.supervisor.narrator import Fact, Narrator, curl, curl_order
 
 LEFT_OVERS_TIMEOUT_S = 3
@@ -50,6 +50,21 @@ DRAIN_GRACE_S = 0.7
 SIMULATOR_STOP_S = 0.8
 DATABASE_STOP_S = 1.5
 STOP_POLL_S = 0.02
+
+# Of one service, where all share the embedded database: nine of them, and what people open beside.
+SERVICE_CONNECTIONS_MAX = 8
+GATEWAY = "gateway"
+# As in `tradewind.services`, which is not loaded here: the supervisor stays small.
+SERVICES = (
+    "orders",
+    "catalog",
+    "inventory",
+    "payments",
+    "fraud",
+    "notifications",
+    "identity",
+    "events",
+)
 
 log = logs.get("supervisor")
 
@@ -93,11 +108,13 @@ class House:
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._lock: IO[str] | None = None
-        self._sockets: list[socket.socket] = []
+        self._sockets: list[socket.socket] = []  # of the platform's own address
+        self._service_sockets: dict[str, socket.socket] = {}
         self._database: Database | None = None
         self._simulator: Simulator | None = None
         self._keepers: list[Keeper] = []
-        self._web: list[WebProcess] = []
+        self._web: list[WebProcess] = []  # who takes callers
+        self._services: list[WebProcess] = []  # who is asked by those
         self.ready_after_s: float | None = None
 
     # -- life
@@ -132,6 +149,8 @@ class House:
         self._take_lock()
         await self._end_left_overs()
         self._sockets = bind_all(settings.host, settings.port, settings.workers)
+        if settings.topology == "services":
+            self._service_sockets = {name: bind("127.0.0.1", 0) for name in SERVICES}
         await self._start_web()
         asked = settings  # as they were given: what is remembered is remembered under these
         known = prepared.is_current(asked)
@@ -144,6 +163,7 @@ class House:
             database_url=dsn,
             simulator_url=simulator_url,
             port=self._sockets[0].getsockname()[1],
+            services=settings.services or self._service_addresses,
         )
         if prepare is None and self._database and self._database.server.how == "created":
             prepare = await self._loaded(known=False)
@@ -153,10 +173,11 @@ class House:
                 if report.lines:
                     step.became(f"{step.text}: {', '.join(report.lines)}")
             prepared.remember(asked)
-        count = "1 web process" if settings.workers == 1 else f"{settings.workers} web processes"
-        with say.step(f"{count} ready"):
-            for one in self._sockets:
+        with say.step(f"{self._counted} ready"):
+            for one in (*self._sockets, *self._service_sockets.values()):
                 one.listen(BACKLOG)
+            for service in self._services:
+                service.open_gate(behind(settings))
             for web in self._web:
                 web.open_gate(settings)
             await self._until_ready(settings)
@@ -191,11 +212,31 @@ class House:
         return self._simulator.url
 
     async def _start_web(self) -> None:
-        for number in range(1, self.settings.workers + 1):
-            web = WebProcess(number, self.settings, self._sockets, self._programs.web)
+        settings, command = self.settings, self._programs.web
+        for name, own in self._service_sockets.items():
+            self._services.append(WebProcess(1, settings, [own], command, serves=name))
+        serves = GATEWAY if self._services else ""
+        for number in range(1, settings.workers + 1):
+            self._web.append(WebProcess(number, settings, self._sockets, command, serves=serves))
+        for web in (*self._services, *self._web):
             web.started = self._remember
-            self._web.append(web)
             await self._keep(web)
+
+    @property
+    def _service_addresses(self) -> tuple[str, ...]:
+        return tuple(
+            f"{name}=http://127.0.0.1:{own.getsockname()[1]}"
+            for name, own in self._service_sockets.items()
+        )
+
+    @property
+    def _counted(self) -> str:
+        """What serves, in words."""
+        workers, kind = self.settings.workers, "gateway" if self._services else "web process"
+        counted = (
+            f"1 {kind}" if workers == 1 else f"{workers} {kind}{'es' * (kind[-1] == 's') or 's'}"
+        )
+        return f"{counted} and {len(self._services)} services" if self._services else counted
 
     async def _keep(self, kept: Any) -> None:
         keeper = Keeper(kept)
@@ -272,7 +313,7 @@ class House:
         return self.settings.home / "web.json"
 
     def _remember(self) -> None:
-        identities = [web.identity for web in self._web]
+        identities = [web.identity for web in (*self._services, *self._web)]
         processes.remember(self._web_file, [i for i in identities if i is not None])
 
     async def _end_left_overs(self) -> None:
@@ -304,18 +345,28 @@ class House:
             self.narrator.say("Stopped.")
 
     async def _close_web(self) -> None:
-        for one in self._sockets:
+        for one in (*self._sockets, *self._service_sockets.values()):
             # With the web processes' own copies gone too, callers are refused, not left waiting.
             one.close()
-        for web in self._web:
-            web.send(signal.SIGTERM)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.settings.drain_timeout_s + DRAIN_GRACE_S
-        while any(web.is_running for web in self._web):
-            if self._hurry.is_set() or loop.time() > deadline:
-                for web in self._web:
-                    web.send(signal.SIGKILL)
-            await asyncio.sleep(STOP_POLL_S)
+        for group in (self._web, self._services):  # what a gateway has begun it asks services for
+            for web in group:
+                web.send(signal.SIGTERM)
+            while any(web.is_running for web in group):
+                if self._hurry.is_set() or loop.time() > deadline:
+                    for web in group:
+                        web.send(signal.SIGKILL)
+                await asyncio.sleep(STOP_POLL_S)
+
+
+def behind(settings: Settings) -> Settings:
+    """The settings of a service: links lead to the gateway, and connections are shared by many."""
+    return msgspec.structs.replace(
+        settings,
+        public_url=settings.shop_url,
+        connections_max=min(settings.connections_max, SERVICE_CONNECTIONS_MAX),
+    )
 
 
 async def together(*jobs: Awaitable[Any]) -> list[Any]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from tradewind import app
+from tradewind import app, services
 from tradewind.platform import faults
 from tradewind.platform.database import reach
 from tradewind.platform.database.embedded import database_url
@@ -22,19 +22,23 @@ from tradewind.supervisor import web
 from tradewind.supervisor.listening import BACKLOG, bind
 
 
-def serve_alone(settings: Settings, *, number: int = 1) -> None:
-    """Be a web process that nobody supervises, on the address of the settings."""
+def serve_alone(settings: Settings, *, serves: Sequence[str] = (), number: int = 1) -> None:
+    """Be a web process that nobody supervises, on the address of the settings: of these services,
+    or of all.
+    """
     url = database_url(settings)
+    settings = msgspec.structs.replace(settings, database_url=url)
     listening = bind(settings.host, settings.port)
-    asyncio.run(reach.check(url))
+    asyncio.run(reach.check(services.home_of(settings, serves) if serves else url))
+    be(number, settings, serves)
+    application = services.create(settings, serves)
     listening.listen(BACKLOG)
-    be(number, settings)
-    web.serve(app.create(msgspec.structs.replace(settings, database_url=url)), settings, listening)
+    web.serve(application, settings, listening)
 
 
-def be(number: int, settings: Settings) -> None:
-    """Take a number, for logs and figures."""
-    logs.configure(settings, process=f"web-{number}")
+def be(number: int, settings: Settings, serves: Sequence[str]) -> None:
+    """Take a name, for logs and figures."""
+    logs.configure(settings, process=f"{'+'.join(serves) or 'web'}-{number}")
     metrics.be_worker(number)
     faults.switch_on(settings.faults)
 
@@ -46,15 +50,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--fd", type=int, required=True, help="its listening socket")
     parser.add_argument("--others", default="", help="the listening sockets of the others")
     parser.add_argument("--parent", type=int, required=True, help="end when this is not the parent")
+    parser.add_argument("--serves", default="", help="which services it is; none: all in one")
     parser.add_argument("--gate", type=int, required=True, help="a pipe that brings the settings")
     given = parser.parse_args(arguments)
     gc.disable()  # nothing that is loaded is garbage; the server collects once when it starts
     app.load_contexts()  # the long part, done by the time the supervisor knows the rest
     settings = web.wait_at_gate(given.gate)
-    be(given.number, settings)
+    serves = [name for name in given.serves.split(",") if name]
+    be(given.number, settings, serves)
     sisters = [web.inherited(int(other)) for other in given.others.split(",") if other]
     web.serve(
-        app.create(settings),
+        services.create(settings, serves),
         settings,
         web.inherited(given.fd),
         parent=given.parent,

@@ -1,18 +1,21 @@
 """A whole shop in one process: real HTTP, real PostgreSQL, the real payment simulator.
 
 Tests tell stories with it: a product is put on the shelf, somebody orders, the bus comes to rest,
-and the shop is asked what it knows.
+and the shop is asked what it knows. With ``TESTED_TOPOLOGY=services`` the same stories are told to
+a gateway and a service for each context: each has a node, a port and connections of its own, and
+they meet over HTTP and the log as they do in processes of their own.
 """
 
 import asyncio
 import io
 import json
+import os
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.error import URLError
@@ -20,12 +23,17 @@ from urllib.error import URLError
 import aiohttp
 import msgspec
 
-from tradewind import app
+from tradewind import app, services
 from tradewind.kernel.ids import new_id
+from tradewind.kernel.messages import START, Position
 from tradewind.platform.gateway.asgi import Application
 from tradewind.platform.gateway.server import Server
 from tradewind.platform.settings import Settings
 
+TOPOLOGY = "TESTED_TOPOLOGY"
+END_OF_LOG = """
+    SELECT xid::text::bigint, number FROM bus.log ORDER BY xid DESC, number DESC LIMIT 1
+"""
 STARTED_WITHIN_S = 20
 IDLE_WITHIN_S = 30
 SENT_AT_ONCE_MAX = 256 * 1024  # bytes; more goes out in pieces
@@ -206,6 +214,27 @@ class Storefront:
             await asyncio.sleep(0.03)
 
 
+class Serving:
+    """An application with its server, in the loop of the test."""
+
+    def __init__(self, application: Application, settings: Settings) -> None:
+        self.application = application
+        self._server = Server(application, settings)
+        self._task = asyncio.create_task(self._server.serve())
+
+    async def until_started(self) -> None:
+        """Wait until it takes connections."""
+        until = time.monotonic() + STARTED_WITHIN_S
+        while not self._server.started:
+            assert time.monotonic() < until and not self._task.done(), "it does not start"
+            await asyncio.sleep(0.02)
+
+    async def stop(self) -> None:
+        """Stop serving, and the node."""
+        self._server.should_exit = True
+        await self._task
+
+
 class Shop(Storefront):
     """A running shop, and what one says to it."""
 
@@ -220,12 +249,11 @@ class Shop(Storefront):
             simulator_url=simulator_url,
             sample=False,
             limits=False,
-            **settings,
+            **{"topology": os.environ.get(TOPOLOGY, "together"), **settings},
         )
         self.url = f"http://127.0.0.1:{self.port}"
-        self.application: Application
-        self._server: Server
-        self._serving: asyncio.Task[None]
+        self.application: Application  # the one that callers see
+        self.served: dict[str, Serving] = {}
 
     async def start(self) -> None:
         """Prepare the database, start serving, wait until it is ready."""
@@ -233,28 +261,72 @@ class Shop(Storefront):
         assert self.settings.database_url is not None
         await app.prepare(self.settings, self.settings.database_url)
         self.admin_key = (self.settings.home / "admin.key").read_text().strip()
-        self.application = app.create(self.settings)
-        self._server = Server(self.application, self.settings)
-        self._serving = asyncio.create_task(self._server.serve())
+        if self.settings.topology == "services":
+            await self._serve_services()
+        else:
+            self.served["all"] = Serving(app.create(self.settings), self.settings)
+        await asyncio.gather(*(one.until_started() for one in self.served.values()))
+        self.application = next(reversed(self.served.values())).application
         self.session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+        if self.settings.topology == "services":
+            await self._until_all_are_ready()
+
+    async def _serve_services(self) -> None:
+        """A node, a port and connections for each service; the gateway is the last."""
+        ports = {name: free_port() for name in services.SERVICES}
+        for name, port in ports.items():
+            settings = msgspec.structs.replace(
+                self.settings, port=port, public_url=self.url, connections_max=8
+            )
+            self.served[name] = Serving(services.create(settings, [name]), settings)
+        addresses = tuple(f"{name}=http://127.0.0.1:{port}" for name, port in ports.items())
+        settings = msgspec.structs.replace(self.settings, services=addresses, connections_max=8)
+        gateway = services.create(settings, [services.GATEWAY])
+        self.served[services.GATEWAY] = Serving(gateway, settings)
+
+    async def _until_all_are_ready(self) -> None:
         until = time.monotonic() + STARTED_WITHIN_S
-        while not self._server.started:
-            assert time.monotonic() < until and not self._serving.done(), "the shop does not start"
+        while (await super().request("GET", "/readyz")).status != 200:
+            assert time.monotonic() < until, "not all services are ready"
             await asyncio.sleep(0.02)
 
     async def stop(self) -> None:
-        """Stop serving and the node."""
+        """Stop serving and the nodes, the gateway first."""
         await self.session.close()
-        self._server.should_exit = True
-        await self._serving
+        for one in reversed(self.served.values()):
+            await one.stop()
 
     @property
     def node(self) -> Any:
-        """The node of this process, for tests that look inside."""
-        return self.application.node
+        """The node of this process, for tests that look inside; of services that of identity."""
+        return self.served.get("identity", next(iter(self.served.values()))).application.node
 
     async def until_idle(self) -> None:
         """Wait until the bus has come to rest, and shoppers are answered as the rows now are."""
-        assert await self.node.idle(IDLE_WITHIN_S), "the bus does not come to rest"
-        for memory in self.application.memories.values():
-            await memory.look_now()
+        applications = [one.application for one in self.served.values()]
+        if len(applications) == 1:
+            assert await self.node.idle(IDLE_WITHIN_S), "the bus does not come to rest"
+        else:
+            until = time.monotonic() + IDLE_WITHIN_S
+            while not await self._rests([application.node for application in applications]):
+                assert time.monotonic() < until, "the bus does not come to rest"
+                await asyncio.sleep(0.01)
+        for application in applications:
+            for memory in application.memories.values():
+                await memory.look_now()
+
+    async def _rests(self, nodes: Sequence[Any]) -> bool:
+        """Whether every service has handled all that stands on the log, and nothing came of it."""
+        end = await self._end_of_log()
+        for node in nodes:
+            follows = any(work.held for work in node.works)  # else others work for all of it
+            if follows and node.reader.cursor < end:
+                return False
+            if any(work.queue or work.behind or work.gate.locked() for work in node.works):
+                return False
+        return await self._end_of_log() == end
+
+    async def _end_of_log(self) -> Position:
+        async with self.node.pool.lend("tradewind_bus") as connection:
+            row = await connection.fetchrow(END_OF_LOG)
+        return Position(*row) if row is not None else START

@@ -17,7 +17,9 @@ from tradewind.contexts.catalog.handlers.availability import redraw_documents, r
 from tradewind.contexts.inventory.events import AvailabilityChanged
 from tradewind.kernel.messages import Redraw
 from tradewind.platform.cache.memory import FRESH_S, Memory
+from tradewind.platform.gateway.admission import Admission
 from tradewind.platform.gateway.asgi import Application
+from tradewind.platform.gateway.doors import FrontDoor
 from tradewind.platform.gateway.endpoint import Endpoint
 from tradewind.platform.security.authentication import Credential
 from tradewind.platform.security.secrets import Secrets
@@ -37,12 +39,13 @@ class Process(Client):
         self.node = app.build_node(settings, dsn, [CONTEXT], Secrets([b"k" * 32]))
         self.memories = app.memories([CONTEXT], self.node)
         endpoints = [Endpoint(route, CONTEXT.name) for route in routes.ROUTES]
+        admission = Admission(settings, None)
         super().__init__(
             Application(
                 endpoints,
                 self.node,
-                authenticate,
-                limits=None,
+                admission,
+                FrontDoor(self.node, authenticate, admission),
                 pages=(),
                 lifespan=None,
                 memories=self.memories,

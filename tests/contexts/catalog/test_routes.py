@@ -15,7 +15,9 @@ from tradewind.contexts.catalog.context import CONTEXT
 from tradewind.contexts.catalog.handlers.availability import remember_availability
 from tradewind.contexts.inventory.events import AvailabilityChanged
 from tradewind.platform.gateway import importing
+from tradewind.platform.gateway.admission import Admission
 from tradewind.platform.gateway.asgi import Application
+from tradewind.platform.gateway.doors import FrontDoor
 from tradewind.platform.gateway.endpoint import Endpoint
 from tradewind.platform.security.authentication import Credential
 from tradewind.platform.security.secrets import Secrets
@@ -100,7 +102,9 @@ async def client(unit: UnitRunner) -> AsyncIterator[Client]:
 
     await node.start()
     endpoints = [Endpoint(route, CONTEXT.name) for route in routes.ROUTES]
-    yield Client(Application(endpoints, node, authenticate, limits=None, pages=(), lifespan=None))
+    admission = Admission(settings, None)
+    door = FrontDoor(node, authenticate, admission)
+    yield Client(Application(endpoints, node, admission, door, pages=(), lifespan=None))
     await node.stop()
 
 

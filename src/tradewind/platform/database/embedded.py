@@ -63,7 +63,7 @@ min_wal_size = '256MB'
 # there are many pages: checkpoints are rare. A crash replays 8 GB at most either way.
 checkpoint_timeout = '15min'
 wal_level = replica
-max_connections = 100
+max_connections = 300
 random_page_cost = 1.1
 jit = off
 timezone = 'UTC'

@@ -36,12 +36,19 @@ class Admission:
     """The limits of one process, as the gateway applies them."""
 
     def __init__(
-        self, settings: Settings, limits: Limits | None, quotas: Quotas | None = None
+        self,
+        settings: Settings,
+        limits: Limits | None,
+        quotas: Quotas | None = None,
+        *,
+        behind: bool = False,
     ) -> None:
         self.limits = limits
+        self._behind = behind  # a gateway is the only client here, and counts its own
         self._quotas = quotas
         self._quota_per_day = settings.quota_per_day
-        self._at_once_max = settings.requests_per_client_max if limits is not None else 0
+        counts = limits is not None and not behind
+        self._at_once_max = settings.requests_per_client_max if counts else 0
         self.proxies = Proxies(settings.trusted_proxies, settings.proxy_header)
         self._at_work: dict[str, int] = {}
 
@@ -53,7 +60,7 @@ class Admission:
 
     def connection_of(self, peer: Any) -> str:
         """Whose connection this is, for the count of connections; "" of a proxy of ours."""
-        if not peer or (self.proxies.trusted and self.proxies.trusts(peer[0])):
+        if not peer or self._behind or (self.proxies.trusted and self.proxies.trusts(peer[0])):
             return ""
         return network_of(peer[0])
 

@@ -9,7 +9,14 @@ them refuses. Whatever goes wrong afterwards, the answer is a problem with the t
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +26,9 @@ from tradewind.kernel.problems import Problem
 from tradewind.platform.bus.delivery import PASSING
 from tradewind.platform.cache.memory import Memory
 from tradewind.platform.gateway import trace
-from tradewind.platform.gateway.admission import Admission, notice_of
-from tradewind.platform.gateway.certificates import Certificates
+from tradewind.platform.gateway.admission import Admission
 from tradewind.platform.gateway.cors import Cors
+from tradewind.platform.gateway.doors import Door, note
 from tradewind.platform.gateway.endpoint import (
     NO_BODY,
     NO_STORE,
@@ -32,7 +39,7 @@ from tradewind.platform.gateway.endpoint import (
     render_refusal,
 )
 from tradewind.platform.gateway.idempotency import Fingerprints, read_key
-from tradewind.platform.gateway.limits import Limits
+from tradewind.platform.gateway.onward import Onward
 from tradewind.platform.gateway.opening import with_opened_texts
 from tradewind.platform.gateway.parameters import no_query
 from tradewind.platform.gateway.paths import Paths
@@ -46,12 +53,17 @@ from tradewind.platform.gateway.problems import (
     NotFound,
     RequestTimeout,
     Stopping,
-    Unauthenticated,
 )
 from tradewind.platform.gateway.protocol import IN_ONE, AtOnce, InOne
-from tradewind.platform.gateway.quotas import Quotas
 from tradewind.platform.gateway.reasons import HEADER, read_reason
-from tradewind.platform.gateway.recall import KnownHolder, Recall, Remembered, nobody, target_of
+from tradewind.platform.gateway.recall import (
+    KnownHolder,
+    Recall,
+    Remembered,
+    never,
+    nobody,
+    target_of,
+)
 from tradewind.platform.gateway.receiving import (
     DISCARDED_BYTES_MAX,
     ClientGone,
@@ -63,8 +75,6 @@ from tradewind.platform.gateway.receiving import (
     too_large,
 )
 from tradewind.platform.gateway.request import Request
-from tradewind.platform.gateway.routing import Owner
-from tradewind.platform.security.authentication import Credential
 from tradewind.platform.security.issuing import Issuer
 from tradewind.platform.telemetry import logs, metrics
 from tradewind.platform.vault.texts import has_sealed
@@ -74,7 +84,6 @@ if TYPE_CHECKING:
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Authenticate = Callable[[str], Awaitable[Credential | None]]
 # Given the path's parameters and the headers. Pages are open to all, and not limited.
 Page = Callable[[Mapping[str, str], Mapping[bytes, bytes]], Response]
 
@@ -98,33 +107,33 @@ class Application:
         self,
         endpoints: Sequence[Endpoint],
         node: "Node",
-        authenticate: Authenticate,
+        admission: Admission,
+        door: Door,
         *,
-        limits: Limits | None,
         pages: Sequence[tuple[str, Page]],
         lifespan: Callable[[], AbstractAsyncContextManager[None]] | None,
         memories: Mapping[str, Memory] | None = None,
         issuer: Issuer | None = None,
-        quotas: Quotas | None = None,
         holder: KnownHolder = nobody,
+        onward: Onward | None = None,
+        behind: bool = False,
     ) -> None:
         self.endpoints = endpoints
         self.node = node
         self.draining = False
         self.running = 0
-        self._authenticate = authenticate
-        self.admission = Admission(node.settings, limits, quotas)
+        self.admission = admission
+        self._door = door
+        self._onward = onward
         self._issuer = issuer
-        self._certificates = Certificates(
-            node.settings.client_certificate_header, self.admission.proxies.trusts
-        )
         self._lifespan = lifespan
         self._fingerprints = Fingerprints(node.secrets)
         self._deadlines = Deadlines(node.settings.body_timeout_s)
-        self._cors = Cors(node.settings.cors_origins)
+        # Behind a gateway nothing is answered before the door has seen its token.
+        self._cors = Cors(() if behind else node.settings.cors_origins)
         self.memories = memories or {}
         self._recall = Recall(self.memories, self.admission, holder, cors=bool(self._cors.origins))
-        self.at_once: AtOnce = self._recall.at_once
+        self.at_once: AtOnce = never if behind else self._recall.at_once
         methods = sorted({endpoint.route.method for endpoint in endpoints})
         self._tables = {
             method: Paths([(e.route.path, e) for e in endpoints if e.route.method == method])
@@ -137,7 +146,7 @@ class Application:
         self._queued = {
             (e.route.method.encode(), e.route.path.encode()): e
             for e in endpoints
-            if e.route.queue is not None and not self._cors.origins
+            if e.route.queue is not None and not (self._cors.origins or behind or onward)
         }
 
     def begin_drain(self) -> None:
@@ -292,10 +301,12 @@ class Application:
         request.params = params
         request.memory = self._recall.memories.get(endpoint.context)
         request.issuer = self._issuer
-        request.certificate = self._certificates.thumbprint(headers, peer[0] if peer else "")
-        await self._admit(endpoint, request, headers.get(b"authorization"), extra)
+        request.peer = peer[0] if peer else ""
+        await self._door.admit(endpoint, request, extra)
         caller = self.admission.begin(request)
         try:
+            if self._onward is not None:
+                return await self._pass_on(endpoint, request, scope, receive, extra)
             return await self._admitted(endpoint, request, scope, receive, extra)
         finally:
             self.admission.end(caller)
@@ -335,45 +346,31 @@ class Application:
                 return endpoint.render(await self._queue(endpoint.route.queue, request))
             response = await self._answer(endpoint, request, headers, target_of(scope))
         except Problem as refusal:
-            self._note(refusal.notice, request)
+            note(self.node, refusal.notice, request)
             raise
         if endpoint.opens_texts and has_sealed(response.body):
             return await with_opened_texts(response, self.node.vault)
         return response
 
-    async def _admit(
+    async def _pass_on(
         self,
         endpoint: Endpoint,
         request: Request,
-        authorization: bytes | None,
+        scope: Scope,
+        receive: Receive,
         extra: list[Header],
-    ) -> None:
-        """Let the caller in, or refuse him; who showed a credential in vain is noted."""
-        parameter = endpoint.held_parameter
-        resource = request.params[parameter] if parameter else None
-        try:
-            if authorization is not None and not endpoint.own_credentials:
-                request.credential = await self._identify(authorization, request)
-            elif not endpoint.open:
-                endpoint.permit(None, None)
-            self.admission.count(endpoint.route.limit, request, extra)
-            if request.credential is not None and self.admission.has_quota(request.credential):
-                await self.admission.count_day(request.credential, extra)
-            owner = endpoint.permit(request.credential, resource)
-            if owner is not None:
-                await check_owner(owner, request, resource)
-        except Problem as refusal:
-            self._note(notice_of(refusal, shown=authorization is not None), request)
-            raise
-        request.is_staff = endpoint.is_staff(request.credential, resource)
-        request.on_record = endpoint.goes_on_record(staff=request.is_staff)
-
-    def _note(self, notice: str, request: Request) -> None:
-        """Count a refusal that a security system hears of."""
-        if notice:
-            caller = request.credential.id if request.credential is not None else ""
-            operation, trace_id = request.route.operation, request.trace_id
-            self.node.audit.refused(notice, operation, caller, request.client, trace_id)
+    ) -> Response:
+        """What the service says that answers this."""
+        assert self._onward is not None
+        body: bytes | AsyncIterator[bytes] = b""
+        if endpoint.reads_body:
+            await self._check_body(endpoint, request.raw_headers, receive, extra)
+            bytes_max = endpoint.route.body_bytes_max
+            if endpoint.route.streamed:
+                body = stream_body(receive, self._deadlines, bytes_max=bytes_max)
+            else:
+                body = await read_body(receive, self._deadlines, bytes_max=bytes_max)
+        return await self._onward.ask(endpoint, request, target_of(scope), body)
 
     async def _answer(
         self, endpoint: Endpoint, request: Request, headers: Mapping[bytes, bytes], target: bytes
@@ -432,17 +429,6 @@ class Application:
                 headers.get(b"content-type"), headers.get(b"content-encoding")
             )
 
-    async def _identify(self, authorization: bytes, request: Request) -> Credential:
-        """Who the bearer is. Raises `Unauthenticated`, `TooManyRequests` for who keeps guessing."""
-        kind, _, token = authorization.partition(b" ")
-        credential = None
-        if kind.lower() == b"bearer" and token:
-            credential = await self._authenticate(token.strip().decode("latin-1"))
-        if credential is not None and credential.certificate in (None, request.certificate):
-            return credential
-        self.admission.refused(request.client)
-        raise Unauthenticated("This credential is not known, or not valid any more.", wrong=True)
-
     def _elsewhere(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Response:
         """What is no route of the API: pages, preflights, wrong methods, and nothing."""
         method, path, raw_path = scope["method"], scope["path"], scope.get("raw_path")
@@ -461,15 +447,6 @@ class Application:
         problem = MethodNotAllowed(f"This path takes {allow}.")
         problem.headers["allow"] = allow
         raise problem
-
-
-async def check_owner(owner: Owner, request: Request, resource: str | None) -> None:
-    """Raise unless what the path names belongs to the account of the caller."""
-    assert request.credential is not None, "only who is signed in can own something"
-    async with request.reading() as snapshot:
-        account_id = await owner(snapshot, resource or "")
-    if account_id is None or account_id != request.credential.account_id:
-        raise NotFound
 
 
 def failed(error: Exception, method: str, endpoint: Endpoint | None, trace_id: str) -> Response:

@@ -11,18 +11,22 @@ import msgspec
 from tradewind.kernel.problems import Problem
 from tradewind.platform.cache.memory import Memory
 from tradewind.platform.gateway import health
+from tradewind.platform.gateway.admission import Admission
 from tradewind.platform.gateway.api_page import api_page, problem_page
-from tradewind.platform.gateway.asgi import Application, Authenticate, Page
+from tradewind.platform.gateway.asgi import Application, Page
+from tradewind.platform.gateway.doors import Authenticate, FrontDoor, ServiceDoor
 from tradewind.platform.gateway.endpoint import SECURITY, Endpoint, Header, Response
 from tradewind.platform.gateway.etags import is_known
 from tradewind.platform.gateway.health import Unready
 from tradewind.platform.gateway.limits import Limits
+from tradewind.platform.gateway.onward import Onward
 from tradewind.platform.gateway.openapi import openapi_document, problem_example
 from tradewind.platform.gateway.problems import GATEWAY_PROBLEMS, NotFound
 from tradewind.platform.gateway.quotas import Quotas
 from tradewind.platform.gateway.recall import KnownHolder, nobody
 from tradewind.platform.gateway.routing import Route
 from tradewind.platform.security.issuing import Issuer
+from tradewind.platform.security.service_tokens import ServiceVerifier
 
 if TYPE_CHECKING:
     from tradewind.platform.node import Node
@@ -46,6 +50,7 @@ def build_app(
     authenticate: Authenticate,
     limits: Limits | None,
     quotas: Quotas | None = None,
+    onward: Onward | None = None,
     version: str,
     unready: Unready = tuple,
     lifespan: Callable[[], AbstractAsyncContextManager[None]] | None = None,
@@ -58,7 +63,8 @@ def build_app(
     `limits` and `quotas` are None where nothing is limited; `unready` gives the reasons why orders
     cannot be taken. `lifespan`, if given, surrounds the life of the server: the node starts before
     the first request and stops after the last. `memories` keep answers, by context; `issuer` makes
-    tokens; `holder` tells whose a bearer is where the process knows it already.
+    tokens; `holder` tells whose a bearer is where the process knows it already. With `onward` each
+    request that was let in is answered by a service.
     Raises `AssertionError` for routes that cannot be served.
     """
     endpoints = [Endpoint(route, name) for name, declared in routes.items() for route in declared]
@@ -80,17 +86,59 @@ def build_app(
         ("/problems", documents.problems),
         ("/problems/{code}", documents.problem),
     ]
+    admission = Admission(node.settings, limits, quotas)
     app = Application(
         endpoints,
         node,
-        authenticate,
-        limits=limits,
-        quotas=quotas,
+        admission,
+        FrontDoor(node, authenticate, admission, passes_on=onward is not None),
         pages=pages,
         lifespan=lifespan,
         memories=memories,
         issuer=issuer,
         holder=holder,
+        onward=onward,
+    )
+    return app
+
+
+def build_service(
+    routes: Mapping[str, Sequence[Route]],
+    node: "Node",
+    *,
+    verifier: ServiceVerifier,
+    limits: Limits | None,
+    version: str,
+    lifespan: Callable[[], AbstractAsyncContextManager[None]],
+    memories: Mapping[str, Memory],
+    issuer: Issuer | None,
+) -> Application:
+    """The ASGI application of a service: these routes, for the gateway alone.
+
+    `limits` are those of guesses; requests were counted by the gateway.
+    """
+    endpoints = [Endpoint(route, name) for name, declared in routes.items() for route in declared]
+    app: Application
+
+    def reasons() -> list[str]:
+        return [*(["this process is stopping"] if app.draining else []), *node.unready()]
+
+    admission = Admission(node.settings, limits, behind=True)
+    app = Application(
+        endpoints,
+        node,
+        admission,
+        ServiceDoor(node, verifier),
+        pages=[
+            ("/livez", health.livez),
+            ("/readyz", lambda params, headers: health.readyz(reasons)),
+            ("/version", lambda params, headers: health.version(version)),
+            ("/metrics", health.metrics_page),
+        ],
+        lifespan=lifespan,
+        memories=memories,
+        issuer=issuer,
+        behind=True,
     )
     return app
 

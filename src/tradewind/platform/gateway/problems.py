@@ -191,6 +191,28 @@ class Stopping(Problem):
         )
 
 
+class ServiceTokenRefused(Problem):
+    """A service was asked by somebody else than the gateway, or with a token for something else."""
+
+    status = 401
+    code = "service_token_refused"
+    title = "This service answers the gateway."
+
+
+class ServiceUnavailable(Problem):
+    """The service that answers this cannot be reached, or broke off."""
+
+    status = 503
+    code = "service_unavailable"
+    title = "The service does not answer."
+
+    def __init__(self, detail: str = "") -> None:
+        again = (
+            "Repeat the request in a second; with the same Idempotency-Key it takes effect once."
+        )
+        super().__init__(detail or again, headers={"retry-after": "1"})
+
+
 class DatabaseUnavailable(Problem):
     """The database went away, or refuses to write, while the request was at work."""
 
@@ -290,6 +312,8 @@ GATEWAY_PROBLEMS: tuple[type[Problem], ...] = (
     ReasonInvalid,
     ReasonRequired,
     RequestTimeout,
+    ServiceTokenRefused,
+    ServiceUnavailable,
     Stopping,
     TooManyAtOnce,
     TooManyRequests,

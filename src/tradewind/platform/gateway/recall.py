@@ -36,6 +36,13 @@ def nobody(bearer: str) -> Credential | None:
     return None
 
 
+def never(
+    target: bytes, heads: Sequence[Header], client: Any, defaults: Sequence[Header]
+) -> bytes | None:
+    """The whole answer by the head alone where every request takes the long way."""
+    return None
+
+
 class Remembered:
     """An answer as it is kept: with its tag, and in the very bytes that go out."""
 

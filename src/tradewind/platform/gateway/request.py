@@ -54,6 +54,7 @@ class Request:
         "node",
         "on_record",
         "params",
+        "peer",
         "query",
         "raw_headers",
         "reason",
@@ -67,6 +68,7 @@ class Request:
     credential: Credential | None  # None: an anonymous caller of an open route
     about: str  # whom or what the record is to name, where the path does not
     client: str  # the network address, for limits and logs; never for decisions
+    peer: str  # who is at the other end of the connection: a proxy, perhaps
     certificate: str | None  # SHA-256 of the client's TLS certificate, where it came with one
     issuer: Issuer | None  # makes tokens; None where another issuer is in charge
     route: Route
@@ -106,7 +108,7 @@ class Request:
         self._coming: type[Command] | None = None
         self._recorded = False
         self.on_record = self.is_staff = False
-        self.reason = self.about = ""
+        self.reason = self.about = self.peer = ""
 
     def audited(self, about: str | None = None) -> Audited | None:
         """Who is answerable, for what is about to be done; None where it is not recorded.

@@ -5,7 +5,6 @@ cannot be right stops the start with a sentence that names the variable, the val
 allowed. ``tradewind settings`` prints the table below with the values in force.
 """
 
-from tradewind.platform.settings.declared import Settings
 from tradewind.platform.settings.reading import (
     SETTINGS,
     SettingsError,
@@ -18,6 +17,7 @@ from tradewind.platform.settings.reading import (
     unknown_variables,
     without_password,
 )
+from tradewind.platform.settings.services import Settings
 
 __all__ = [
     "SETTINGS",

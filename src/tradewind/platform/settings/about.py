@@ -15,5 +15,6 @@ class About(Struct, frozen=True, kw_only=True):
     pattern: str = ""  # what a text must match as a whole
     like: str = ""  # and what such a text looks like
     networks: bool = False  # of several texts: each is a network
+    pairs: tuple[str, ...] = ()  # of several texts: each is name=URL, with one of these schemes
     secret: bool = False  # never printed
     variable: str = ""  # where it is not TRADEWIND_ + the name

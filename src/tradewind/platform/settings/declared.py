@@ -1,4 +1,6 @@
-"""Every setting of the platform: name, unit, default, range, meaning."""
+"""The settings of every process: name, unit, default, range, meaning. Those of installations of
+several services stand in `services`.
+"""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,8 +10,8 @@ from msgspec import Struct
 from tradewind.platform.settings.about import About
 
 
-class Settings(Struct, frozen=True, kw_only=True):
-    """The settings in force. Tests build one by hand; programs call `read_settings`."""
+class ProcessSettings(Struct, frozen=True, kw_only=True):
+    """What every process is told."""
 
     # Where it runs
     home: Annotated[

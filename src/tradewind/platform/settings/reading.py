@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from tradewind.platform.settings.about import About
-from tradewind.platform.settings.declared import Settings
+from tradewind.platform.settings.services import Settings
 
 PREFIX = "TRADEWIND_"
 YES = frozenset({"1", "on", "true", "yes"})
@@ -55,6 +55,8 @@ class Declared(Struct, frozen=True):
             return "a folder"
         if about.networks:
             return "networks such as 10.0.0.0/8, fd00::/8"
+        if about.pairs:
+            return f"a list like orders={about.pairs[0]}://..., payments={about.pairs[0]}://..."
         return f"text like {about.like}" if about.like else "text"
 
 
@@ -134,6 +136,8 @@ def parse(setting: Declared, text: str) -> Any:
         parts = tuple(part.strip() for part in text.split(",") if part.strip())
         if about.networks:
             return tuple(str(ipaddress.ip_network(part)) for part in parts)
+        if about.pairs and not all(is_pair(part, about.pairs) for part in parts):
+            raise ValueError(text)
         return parts
     if about.choices:
         if text.lower() not in about.choices:
@@ -146,6 +150,12 @@ def parse(setting: Declared, text: str) -> Any:
     if about.pattern and re.fullmatch(about.pattern, text) is None:
         raise ValueError(text)
     return text
+
+
+def is_pair(text: str, schemes: Sequence[str]) -> bool:
+    """Whether a text is name=URL."""
+    name, separator, url = text.partition("=")
+    return bool(name.isidentifier() and separator and urlsplit(url).scheme in schemes)
 
 
 def contradictions(settings: Settings) -> list[str]:
