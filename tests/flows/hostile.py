@@ -38,7 +38,6 @@ ROUTES: list[Route] = [
     route for group in app.routes(app.load_contexts()).values() for route in group
 ]
 AT_ONCE = 16
-PATIENCE = 20
 SKU = "plain"
 PRICE = {"amount": "10.00", "currency": "GBP"}
 ADDRESS = {
@@ -241,17 +240,6 @@ class WatchedShop(Shop):
 
     watch: Watch
     signed_in: str  # the session of somebody
-
-    async def request(self, method: str, path: str, body: Any = None, **options: Any) -> Reply:
-        """As a patient client asks: keys cannot be checked for a second on a machine that is busy,
-        and the answer says when to come back.
-        """
-        for _ in range(PATIENCE):
-            reply = await super().request(method, path, body, **options)
-            if reply.status != 503 or reply.json["code"] != "credentials_unavailable":
-                break
-            await asyncio.sleep(float(reply.headers["Retry-After"]))
-        return reply
 
     async def check_unharmed(self) -> None:
         """Nothing was logged as an error, nothing is half done, and it still sells."""
