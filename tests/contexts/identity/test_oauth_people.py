@@ -378,6 +378,7 @@ async def test_a_device_goes_on_when_somebody_agreed(shop: Shop) -> None:
     path = begun["verification_uri_complete"].removeprefix(shop.url)
     browser = await signed_in(shop, email, path)
     assert "Shop TV" in browser.text
+    assert f"The device shows <b>{begun['user_code']}</b>" in browser.text, "to be compared"
     await browser.send({"step": "allow"})
     assert "Connected" in browser.text
     tokens = (await post(shop, "/oauth/token", poll, tv)).json
@@ -389,6 +390,7 @@ async def test_a_device_goes_on_when_somebody_agreed(shop: Shop) -> None:
     assert again.status == 400  # nobody waits under it any more
     denied = (await post(shop, "/oauth/device_authorization", {"scope": "openid"}, tv)).json
     await browser.go(f"/oauth/device?user_code={denied['user_code'].lower().replace('-', '+')}")
+    assert f"The device shows <b>{denied['user_code']}</b>" in browser.text
     await browser.send({"step": "deny"})
     poll = {"grant_type": DEVICE, "device_code": denied["device_code"]}
     assert (await post(shop, "/oauth/token", poll, tv)).json["error"] == "access_denied"

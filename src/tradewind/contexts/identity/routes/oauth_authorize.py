@@ -247,6 +247,7 @@ async def consent_page(request: Request, browser: Browser, asked: Asked) -> Answ
         "form_code": browser.form_code(asked.purpose),
         "fields": {},
         "target": target_of(asked.query.redirect_uri),
+        "code": "",
     }
     return page("consent", facts, targets=[asked.query.redirect_uri])
 

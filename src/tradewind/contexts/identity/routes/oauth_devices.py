@@ -89,8 +89,7 @@ async def post_device_authorization(request: Request) -> Answer:
     if not scopes or not set(scopes) <= set(client.scopes):
         raise InvalidScope("Ask for scopes that the client was registered with.")
     device_id = new_id("dev")
-    letters = "".join(chance.choice(LETTERS) for _ in range(USER_CODE_LETTERS))
-    user_code = f"{letters[:4]}-{letters[4:]}"
+    user_code = as_shown("".join(chance.choice(LETTERS) for _ in range(USER_CODE_LETTERS)))
     await request.submit(
         AskForDevice(
             device_id=device_id,
@@ -113,8 +112,18 @@ async def post_device_authorization(request: Request) -> Answer:
 
 def hash_of_user_code(secrets: Secrets, text: str) -> bytes:
     """What is kept of a user code. Case, spaces and dashes are whatever people make of them."""
-    plain = "".join(letter for letter in text.upper() if letter in LETTERS)
-    return secrets.keyed_hash("user codes", plain.encode())
+    return secrets.keyed_hash("user codes", letters_of(text).encode())
+
+
+def letters_of(text: str) -> str:
+    """The letters of a code that somebody typed."""
+    return "".join(letter for letter in text.upper() if letter in LETTERS)
+
+
+def as_shown(text: str) -> str:
+    """A code that somebody typed, as the device shows it: to be compared."""
+    letters = letters_of(text)
+    return f"{letters[:4]}-{letters[4:]}"
 
 
 async def get_device(request: Request) -> Answer:
@@ -139,6 +148,7 @@ async def get_device(request: Request) -> Answer:
         "form_code": browser.form_code(purpose_of(query.user_code)),
         "fields": {"user_code": query.user_code},
         "target": "",
+        "code": as_shown(query.user_code),
     }
     return page("consent", facts)
 
