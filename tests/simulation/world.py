@@ -20,9 +20,9 @@ from tests.simulation.faults import Chaos, FaultyPool, unreliable
 from tests.simulation.flow import Line, Note, Place
 from tradewind.kernel.answers import Answer, Idempotency, Settled
 from tradewind.kernel.messages import Command, Position
-from tradewind.platform import node as node_module
 from tradewind.platform.bus import batcher, members
 from tradewind.platform.bus.batcher import Busy, OutcomeUnknown
+from tradewind.platform.database import databases
 from tradewind.platform.node import CommandPlan, ConsumerPlan, Node, Plan
 from tradewind.platform.security.secrets import Secrets
 from tradewind.platform.settings import Settings
@@ -71,7 +71,7 @@ class World:
         self.born += 1
         chaos = Chaos(f"{self.seed}/{self.born}")
         with self.monkeypatch.context() as patch:
-            patch.setattr(node_module, "Pool", partial(FaultyPool, chaos=chaos))
+            patch.setattr(databases, "Pool", partial(FaultyPool, chaos=chaos))
             plan = Plan(
                 commands=[
                     CommandPlan(Place, "till", self.handlers["place"]),
