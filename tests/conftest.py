@@ -1,5 +1,6 @@
 """One PostgreSQL server for the run; a fresh database for each module that asks for one."""
 
+import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from hypothesis import settings
 from tradewind import app
 from tradewind.supervisor.processes import allow_many_files
 from tradewind.testing.database import TestServer, UnitRunner
-from tradewind.testing.shop import Shop, SimulatorProcess
+from tradewind.testing.shop import TOPOLOGY, Shop, SimulatorProcess
 
 # A run in the background may have been told to ignore Ctrl-C, and so would all it starts; and the
 # tests hold more connections than many systems allow files at first.
@@ -21,6 +22,16 @@ allow_many_files()
 # The machine is shared: how long an example takes says nothing about it.
 settings.register_profile("tradewind", deadline=None)
 settings.load_profile("tradewind")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out, with the reason, what is about one process where services are tested."""
+    if os.environ.get(TOPOLOGY, "together") == "together":
+        return
+    for item in items:
+        mark = item.get_closest_marker("together")
+        if mark is not None:
+            item.add_marker(pytest.mark.skip(reason=f"not of services: {mark.args[0]}"))
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -117,6 +117,11 @@ def plan(contexts: Sequence[Context], known: Sequence[Context] = ()) -> Plan:
         sources=sources,
         persons_in_use={c.name: c.persons_in_use for c in contexts if c.persons_in_use},
         personal={c.name: c.personal for c in everybody if c.personal},
+        listens={
+            f"{context.name}.{c.name}": frozenset(event.type for event in c.events)
+            for context in everybody
+            for c in context.consumers
+        },
     )
 
 

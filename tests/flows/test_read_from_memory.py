@@ -88,6 +88,7 @@ async def warm(one: Line, target: str) -> bytes:
     raise AssertionError(f"{target} is not remembered")
 
 
+@pytest.mark.together("a gateway remembers no answers")
 async def test_the_short_way_and_the_long_way_say_the_same(shop: Shop) -> None:
     """Whatever a request looks like, and whether it is counted."""
     await shop.given_product("quick", on_hand=5)

@@ -27,7 +27,8 @@ from tradewind.platform.bus.consumer import Work
 from tradewind.platform.bus.dead_letters import DeadLetter
 from tradewind.platform.bus.delivery import Done, Handler, Unit, Workplace
 from tradewind.platform.bus.log import END_OF_XID, Vocabulary
-from tradewind.platform.bus.members import ANSWERS_CHANNEL, LOG_CHANNEL, Members, behind
+from tradewind.platform.bus.members import ANSWERS_CHANNEL, LOG_CHANNEL, Members
+from tradewind.platform.bus.passing import Passing
 from tradewind.platform.bus.reader import Reader
 from tradewind.platform.bus.segments import archive_folder
 from tradewind.platform.bus.segments import upkeep as keep_segments
@@ -47,8 +48,8 @@ logger = logs.get(__name__)
 
 TIMERS_PUMPED_EVERY_S = 0.5
 ORPHANS_SWEPT_EVERY_S = 600.0
-# What the commands of this request put on the log: partition -> xid. See `caught_up`.
-WRITTEN: contextvars.ContextVar[dict[int, int] | None] = contextvars.ContextVar(
+# The units of work of this request's commands. See `caught_up`.
+WRITTEN: contextvars.ContextVar[list[Done] | None] = contextvars.ContextVar(
     "tradewind_written", default=None
 )
 CAUGHT_UP_LOOK_S = 0.01
@@ -104,6 +105,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     persons_in_use: Mapping[str, Callable[[Snapshot, Sequence[str]], Awaitable[set[str]]]] = {}
     personal: Mapping[str, Personal] = {}  # context -> what it knows of a person
     sequences: bool = True  # may number the feed
+    listens: Mapping[str, frozenset[str]] = {}  # consumer, here or elsewhere -> its types
 
 
 class Node:
@@ -162,6 +164,7 @@ class Node:
         self.reader.lost = self.members.hurry.set
         for work in self.works:
             work.lost = self.members.hurry.set
+        self.passing = Passing(self.databases, plan.listens)
         self.ready = False
         self._tasks: list[asyncio.Task[None]] = []
         self._client_tasks: set[asyncio.Task[None]] = set()
@@ -237,6 +240,7 @@ class Node:
         for task in [*self._tasks, *self._client_tasks]:
             task.cancel()
         await asyncio.gather(*self._tasks, *self._client_tasks, return_exceptions=True)
+        await self.passing.close()
         await self.audit.close()
         await self.members.leave()
         self.reader.close()
@@ -272,10 +276,9 @@ class Node:
         if done is not None and done.partitions:
             written = WRITTEN.get()
             if written is None:
-                written = {}
-                WRITTEN.set(written)
-            for partition in done.partitions:
-                written[partition] = max(done.xid, written.get(partition, 0))
+                WRITTEN.set([done])
+            else:
+                written.append(done)
         if isinstance(outcome, Problem):
             raise outcome
         return outcome
@@ -310,16 +313,17 @@ class Node:
         written = WRITTEN.get()
         if not written:
             return True
+        if not self.members.alone or self.settings.databases:
+            announced = [done.announced for done in written if done.announced is not None]
+            return await self.passing.passed(consumers, announced, timeout_s)
         until = time.monotonic() + timeout_s
-        works = {work.name: work for work in self.works}
-        while True:
-            if all(self._passed(works.get(name), written) for name in consumers):
-                return True
-            if not self.members.alone and await self._passed_elsewhere(consumers, written):
-                return True
+        xids = {p: done.xid for done in written for p in done.partitions}
+        works = [work for work in self.works if work.name in consumers]
+        while not all(self._passed(work, xids) for work in works):
             if time.monotonic() > until:
                 return False
             await asyncio.sleep(CAUGHT_UP_LOOK_S)
+        return True
 
     async def idle(self, timeout_s: float) -> bool:
         """Whether, in time, everything on the log has been handled by this process's consumers,
@@ -332,10 +336,7 @@ class Node:
             await asyncio.sleep(CAUGHT_UP_LOOK_S)
         return False
 
-    def _passed(self, work: Work | None, written: Mapping[int, int]) -> bool:
-        if work is None:
-            # Runs in another process, whose offsets `_passed_elsewhere` asks; or nowhere.
-            return self.members.alone
+    def _passed(self, work: Work, written: Mapping[int, int]) -> bool:
         for partition, xid in written.items():
             held = work.held.get(work.slot(partition))
             if held is None or not held.ready or partition in self.reader.halted:
@@ -345,14 +346,6 @@ class Node:
             if self.reader.cursor < Position(xid, END_OF_XID) or held.seen > held.committed:
                 return False
         return True
-
-    async def _passed_elsewhere(self, consumers: Sequence[str], written: Mapping[int, int]) -> bool:
-        async with self.pool.lend("tradewind_bus") as connection:
-            types = {work.name: work.types for work in self.works}
-            for name in consumers:
-                if await behind(connection, name, types.get(name), written):
-                    return False
-            return True
 
     # -- the feed
 

@@ -10,6 +10,7 @@ import asyncio
 import io
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -34,6 +35,7 @@ TOPOLOGY = "TESTED_TOPOLOGY"
 END_OF_LOG = """
     SELECT xid::text::bigint, number FROM bus.log ORDER BY xid DESC, number DESC LIMIT 1
 """
+PORTS = (15_000, 32_000)
 STARTED_WITHIN_S = 20
 IDLE_WITHIN_S = 30
 SENT_AT_ONCE_MAX = 256 * 1024  # bytes; more goes out in pieces
@@ -53,11 +55,18 @@ class Reply(NamedTuple):
 
 
 def free_port() -> int:
-    """A port of the loopback address that nobody uses at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of the loopback address that nobody uses at this moment.
+
+    It is none of those that the system gives to connections: one of these might have it until its
+    server is there.
+    """
+    while True:
+        port = random.randrange(*PORTS)
+        try:
+            with socket.create_server(("127.0.0.1", port)):
+                return port
+        except OSError:
+            continue
 
 
 class SimulatorProcess:
@@ -276,7 +285,10 @@ class Shop(Storefront):
         ports = {name: free_port() for name in services.SERVICES}
         for name, port in ports.items():
             settings = msgspec.structs.replace(
-                self.settings, port=port, public_url=self.url, connections_max=8
+                self.settings,
+                port=port,
+                public_url=self.settings.public_url or self.url,
+                connections_max=8,
             )
             self.served[name] = Serving(services.create(settings, [name]), settings)
         addresses = tuple(f"{name}=http://127.0.0.1:{port}" for name, port in ports.items())

@@ -251,6 +251,9 @@ class Workshop:
             clients={},
             announced=(Touched,),
             sources={"toy-events": ("toy",)},
+            listens={
+                f"toy.{each}": frozenset(e.type for e in events) for each in ("echo", *consumers)
+            },
         )
         changes = {"lease_s": 2.0, "connections_max": 6, **settings}
         node = Node(

@@ -10,7 +10,7 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -285,42 +285,6 @@ class Members:
                 await session.close()
         except delivery.PASSING:
             session.terminate()
-
-
-# Served by the primary keys of both: sixteen offsets, and the rows of a transaction or two. An
-# offset in the middle of a transaction's events has not passed it; where none of the rest is for
-# the consumer it has, even if its offset follows later.
-BEHIND = """
-    SELECT EXISTS (
-      SELECT 1 FROM bus.offsets o
-        JOIN unnest($2::smallint[], $3::bigint[]) AS w (partition, xid)
-          ON o.partition = w.partition OR o.partition = $4
-        JOIN bus.log l ON l.xid = w.xid::text::xid8 AND l.partition = w.partition
-       WHERE o.consumer = $1 AND (l.xid, l.number) > (o.xid, o.number)
-         AND ($5::text[] IS NULL OR l.type = ANY($5)))
-"""
-
-
-async def behind(
-    connection: Connection,
-    consumer: str,
-    types: frozenset[str] | None,
-    written: Mapping[int, int],
-) -> bool:
-    """Whether a consumer has yet to handle what was written (partition -> xid) and is for it.
-
-    `types`: those it listens to; None where that is not known here.
-    """
-    return bool(
-        await connection.fetchval(
-            BEHIND,
-            consumer,
-            list(written),
-            list(written.values()),
-            WHOLE,
-            None if types is None else list(types),
-        )
-    )
 
 
 def place(position: Position) -> tuple[int, int]:
